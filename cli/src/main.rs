@@ -1,0 +1,2 @@
+//! wasmc
+fn main() {}
