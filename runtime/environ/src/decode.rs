@@ -1,0 +1,286 @@
+//! Decoding: wasm bytes -> `Module`, with every section but the code validated on the way. Function bodies are handed
+//! out with what is needed to validate each of them, so that the compiler does that in parallel.
+
+use crate::const_expr::ConstExpr;
+use crate::error::DecodeError;
+use crate::features::Features;
+use crate::index::*;
+use crate::limits;
+use crate::module::*;
+use crate::types::{CompositeType, HeapType, RefType, SubType, ValType, convert};
+use std::collections::HashMap;
+use wasmparser::{
+    DataKind, ElementItems as WpItems, ElementKind, Encoding, ExternalKind, FuncToValidate, FunctionBody, Parser, Payload, TableInit,
+    ValidPayload, Validator, ValidatorResources,
+};
+
+/// A function body that is still to be validated.
+pub struct FunctionToValidate<'a> {
+    /// What wasmparser needs to validate it; `into_validator(allocations).validate(&body)` does.
+    pub validator: FuncToValidate<ValidatorResources>,
+    /// The body.
+    pub body: FunctionBody<'a>,
+}
+
+/// The result of decoding.
+pub struct Decoded<'a> {
+    /// The module, without closed tables (see `scan`).
+    pub module: Module,
+    /// The bodies, in order.
+    pub functions: Vec<FunctionToValidate<'a>>,
+}
+
+/// Decodes a binary module and validates all of it but the function bodies.
+///
+/// # Errors
+/// If the bytes are not a valid module, use a feature that is off or not supported, or exceed a limit.
+pub fn decode<'a>(wasm: &'a [u8], features: &Features) -> Result<Decoded<'a>, DecodeError> {
+    let mut validator = Validator::new_with_features(features.to_wasmparser());
+    let mut module = Module::default();
+    let mut functions = Vec::new();
+    let mut refs = Vec::new();
+    let mut parser = Parser::new(0);
+    parser.set_features(features.to_wasmparser());
+    for payload in parser.parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
+            return Err(DecodeError::unsupported("a component (only core modules are)", 0));
+        }
+        if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
+            let range = body.range();
+            module.bodies.push(range.start as u64..range.end as u64);
+            functions.push(FunctionToValidate { validator, body });
+            continue;
+        }
+        section(&mut module, &mut refs, payload, wasm)?;
+    }
+    for e in &module.exports {
+        if let EntityIndex::Func(i) = e.index {
+            refs.push(i);
+        }
+    }
+    for e in &module.elements {
+        if let ElementItems::Functions(f) = &e.items {
+            refs.extend(f.iter().copied());
+        }
+    }
+    refs.sort_unstable();
+    refs.dedup();
+    module.escaping = refs;
+    Ok(Decoded { module, functions })
+}
+
+/// Decodes and validates a whole module, bodies included, on this thread.
+///
+/// # Errors
+/// As [`decode`], and if a body is not valid.
+pub fn decode_and_validate<'a>(wasm: &'a [u8], features: &Features) -> Result<Module, DecodeError> {
+    let Decoded { module, functions } = decode(wasm, features)?;
+    let mut allocations = wasmparser::FuncValidatorAllocations::default();
+    for f in functions {
+        let mut validator = f.validator.into_validator(allocations);
+        validator.validate(&f.body)?;
+        allocations = validator.into_allocations();
+    }
+    Ok(module)
+}
+
+fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>, wasm: &[u8]) -> Result<(), DecodeError> {
+    match payload {
+        Payload::TypeSection(reader) => types(module, reader),
+        Payload::ImportSection(reader) => {
+            for import in reader.into_imports_with_offsets() {
+                let (offset, i) = import?;
+                let ty = convert::entity(i.ty, offset as u64)?;
+                add_entity(module, ty);
+                module.imports.push(Import { module: i.module.to_owned(), name: i.name.to_owned(), ty });
+            }
+            module.num_imported_functions = module.functions.len() as u32;
+            module.num_imported_tables = module.tables.len() as u32;
+            module.num_imported_memories = module.memories.len() as u32;
+            module.num_imported_globals = module.globals.len() as u32;
+            module.num_imported_tags = module.tags.len() as u32;
+            Ok(())
+        }
+        Payload::FunctionSection(reader) => {
+            for ty in reader {
+                module.functions.push(TypeIndex::from_u32(ty?));
+            }
+            Ok(())
+        }
+        Payload::TableSection(reader) => {
+            for table in reader.into_iter_with_offsets() {
+                let (offset, table) = table?;
+                module.tables.push(convert::table(table.ty, offset as u64)?);
+                module.table_inits.push(match &table.init {
+                    TableInit::RefNull => None,
+                    TableInit::Expr(e) => Some(ConstExpr::decode(e, refs)?),
+                });
+            }
+            Ok(())
+        }
+        Payload::MemorySection(reader) => {
+            for memory in reader {
+                module.memories.push(convert::memory(memory?));
+            }
+            Ok(())
+        }
+        Payload::TagSection(reader) => {
+            for tag in reader {
+                module.tags.push(crate::types::TagType { ty: TypeIndex::from_u32(tag?.func_type_idx) });
+            }
+            Ok(())
+        }
+        Payload::GlobalSection(reader) => {
+            for global in reader.into_iter_with_offsets() {
+                let (offset, global) = global?;
+                module.globals.push(convert::global(global.ty, offset as u64)?);
+                module.global_inits.push(ConstExpr::decode(&global.init_expr, refs)?);
+            }
+            Ok(())
+        }
+        Payload::ExportSection(reader) => {
+            for export in reader.into_iter_with_offsets() {
+                let (offset, e) = export?;
+                let index = match e.kind {
+                    ExternalKind::Func | ExternalKind::FuncExact => EntityIndex::Func(FuncIndex::from_u32(e.index)),
+                    ExternalKind::Table => EntityIndex::Table(TableIndex::from_u32(e.index)),
+                    ExternalKind::Memory => EntityIndex::Memory(MemoryIndex::from_u32(e.index)),
+                    ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(e.index)),
+                    ExternalKind::Tag => EntityIndex::Tag(TagIndex::from_u32(e.index)),
+                    #[allow(unreachable_patterns)]
+                    other => return Err(DecodeError::unsupported(format!("export of kind {other:?}"), offset as u64)),
+                };
+                module.exports.push(Export { name: e.name.to_owned(), index });
+            }
+            Ok(())
+        }
+        Payload::StartSection { func, .. } => {
+            module.start = Some(FuncIndex::from_u32(func));
+            Ok(())
+        }
+        Payload::ElementSection(reader) => {
+            for segment in reader.into_iter_with_offsets() {
+                let (offset, segment) = segment?;
+                let segment = element(segment, offset as u64, refs)?;
+                module.elements.push(segment);
+            }
+            Ok(())
+        }
+        Payload::DataSection(reader) => {
+            for segment in reader {
+                let segment = segment?;
+                let end = segment.range.end as u64;
+                let mode = match segment.kind {
+                    DataKind::Passive => SegmentMode::Passive,
+                    DataKind::Active { memory_index, offset_expr } => {
+                        SegmentMode::Active { target: MemoryIndex::from_u32(memory_index), offset: ConstExpr::decode(&offset_expr, refs)? }
+                    }
+                };
+                // The data ends where the segment does.
+                module.data.push(DataSegment { mode, bytes: end - segment.data.len() as u64..end });
+            }
+            Ok(())
+        }
+        Payload::CustomSection(custom) if custom.name() == "name" && module.name_section.is_none() => {
+            let start = custom.data_offset() as u64;
+            let range = start..start + custom.data().len() as u64;
+            module.name = crate::names::module_name(&wasm[range.start as usize..range.end as usize]);
+            module.name_section = Some(range);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn add_entity(module: &mut Module, ty: crate::types::EntityType) {
+    use crate::types::EntityType as E;
+    match ty {
+        E::Func(t) => module.functions.push(t),
+        E::Table(t) => module.tables.push(t),
+        E::Memory(t) => module.memories.push(t),
+        E::Global(t) => module.globals.push(t),
+        E::Tag(t) => module.tags.push(t),
+    }
+}
+
+fn element(segment: wasmparser::Element<'_>, offset: u64, refs: &mut Vec<FuncIndex>) -> Result<ElementSegment, DecodeError> {
+    let items = match segment.items {
+        WpItems::Functions(reader) => {
+            let functions = reader.into_iter().map(|f| Ok(FuncIndex::from_u32(f?))).collect::<Result<Box<[_]>, DecodeError>>()?;
+            ElementItems::Functions(functions)
+        }
+        WpItems::Expressions(ty, reader) => {
+            let ty = convert::reference(ty, offset)?;
+            let mut expressions = Vec::new();
+            for e in reader {
+                expressions.push(ConstExpr::decode(&e?, refs)?);
+            }
+            ElementItems::Expressions(ty, expressions.into())
+        }
+    };
+    let mode = match segment.kind {
+        ElementKind::Passive => SegmentMode::Passive,
+        ElementKind::Declared => SegmentMode::Declared,
+        ElementKind::Active { table_index, offset_expr } => {
+            SegmentMode::Active { target: TableIndex::from_u32(table_index.unwrap_or(0)), offset: ConstExpr::decode(&offset_expr, refs)? }
+        }
+    };
+    Ok(ElementSegment { mode, items })
+}
+
+/// The structure of a recursion group with references outside it by canonical index and inside it by position: two
+/// groups are equal if and only if these are (specification 3.0, "Type Equivalence").
+#[derive(PartialEq, Eq, Hash)]
+struct RecGroupKey(Vec<SubType>);
+
+/// References inside a group are numbered from here, far above any index that a module can have.
+const INSIDE: u32 = 0x8000_0000;
+
+fn types(module: &mut Module, reader: wasmparser::TypeSectionReader<'_>) -> Result<(), DecodeError> {
+    let mut seen: HashMap<RecGroupKey, u32> = HashMap::new();
+    for group in reader.into_iter_with_offsets() {
+        let (offset, group) = group?;
+        let start = module.types.len() as u32;
+        for ty in group.types() {
+            module.types.push(convert::sub_type(ty, offset as u64)?);
+        }
+        let end = module.types.len() as u32;
+        if module.types.len() > limits::MAX_TYPES {
+            return Err(DecodeError::limit(format!("more than {} types", limits::MAX_TYPES), offset as u64));
+        }
+        let canonical = &module.canonical;
+        let key = rec_group_key(&module.types[start as usize..], start, |i| canonical[i.index()]);
+        let first = *seen.entry(key).or_insert(start);
+        module.canonical.extend((0..end - start).map(|i| TypeIndex::from_u32(first + i)));
+        module.rec_groups.push(start..end);
+    }
+    Ok(())
+}
+
+fn rec_group_key(group: &[SubType], start: u32, canonical: impl Fn(TypeIndex) -> TypeIndex) -> RecGroupKey {
+    let map = |i: TypeIndex| match i.as_u32().checked_sub(start) {
+        Some(inside) => TypeIndex::from_u32(INSIDE + inside),
+        None => canonical(i),
+    };
+    RecGroupKey(group.iter().map(|ty| map_type(ty, &map)).collect())
+}
+
+/// A type with every type index in it replaced.
+pub fn map_type(ty: &SubType, map: &impl Fn(TypeIndex) -> TypeIndex) -> SubType {
+    let value = |t: &ValType| match *t {
+        ValType::Ref(RefType { nullable, heap: HeapType::Concrete(i) }) => {
+            ValType::Ref(RefType { nullable, heap: HeapType::Concrete(map(i)) })
+        }
+        other => other,
+    };
+    let CompositeType::Func(f) = &ty.composite;
+    SubType {
+        is_final: ty.is_final,
+        supertype: ty.supertype.map(map),
+        composite: CompositeType::Func(crate::types::FuncType {
+            params: f.params.iter().map(value).collect(),
+            results: f.results.iter().map(value).collect(),
+        }),
+    }
+}

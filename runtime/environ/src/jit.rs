@@ -1,0 +1,76 @@
+//! The seam between the runtime and a compiler: the runtime asks for code through this trait and never links Cranelift.
+
+use crate::artifact::{ArtifactMeta, SectionKind};
+use crate::features::Features;
+use crate::tunables::Tunables;
+use std::any::Any;
+
+/// Which functions a compilation leaves to the interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interpret {
+    /// All functions.
+    All,
+    /// Every second function: those whose index is odd.
+    Odd,
+    /// A function by its index (imports count).
+    Index(u32),
+    /// A function by its name in the name section or its export name.
+    Name(String),
+}
+
+/// Options of a compilation in memory.
+#[derive(Clone, Debug, Default)]
+pub struct JitOptions {
+    /// Functions to leave uncompiled.
+    pub interpret: Vec<Interpret>,
+    /// Proposals that are on.
+    pub features: Features,
+    /// Options that change code.
+    pub tunables: Tunables,
+}
+
+/// Code in executable memory with the same sections as an artifact.
+pub struct JitCode {
+    /// Address of the text. Read-only data that it refers to lies before it, in the same mapping.
+    pub text: usize,
+    /// Size of the text in bytes.
+    pub text_len: usize,
+    /// The decoded metadata.
+    pub meta: ArtifactMeta,
+    /// The other sections, as in the artifact.
+    pub sections: Vec<(SectionKind, Vec<u8>)>,
+    /// Keeps the executable memory; dropped when no store uses the code any more.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Why a compilation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The module was not accepted.
+    #[error(transparent)]
+    Decode(#[from] crate::DecodeError),
+    /// An option does not fit the module or the target.
+    #[error("{0}")]
+    Option(String),
+    /// The code generator failed.
+    #[error("cannot compile function {function}: {message}")]
+    Codegen {
+        /// Index and name of the function.
+        function: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// The output could not be made.
+    #[error("{0}")]
+    Output(String),
+}
+
+/// A compiler to memory.
+pub trait JitCompiler: Send + Sync {
+    /// Validates and compiles a binary module.
+    ///
+    /// # Errors
+    /// If the module is invalid, an option does not fit, or code cannot be made or published.
+    fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError>;
+}

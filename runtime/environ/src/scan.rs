@@ -1,0 +1,101 @@
+//! Facts about function bodies that must be known before any of them is compiled: which tables an instruction reads
+//! or writes. Scanning one body is independent of the others, so the compiler does it in parallel.
+
+use crate::error::DecodeError;
+use crate::index::TableIndex;
+use crate::limits;
+use crate::module::*;
+use crate::types::{HeapType, RefKind};
+use wasmparser::{FunctionBody, Operator};
+
+/// The tables that the instructions of a body can observe, `call_indirect` apart. Sorted, without repetition.
+///
+/// # Errors
+/// If the body is malformed.
+pub fn touched_tables(body: &FunctionBody<'_>) -> Result<Vec<TableIndex>, DecodeError> {
+    let mut touched = Vec::new();
+    let mut reader = body.get_operators_reader()?;
+    while !reader.eof() {
+        match reader.read()? {
+            Operator::TableGet { table }
+            | Operator::TableSet { table }
+            | Operator::TableGrow { table }
+            | Operator::TableFill { table }
+            | Operator::TableInit { table, .. } => touched.push(TableIndex::from_u32(table)),
+            Operator::TableCopy { dst_table, src_table } => {
+                touched.push(TableIndex::from_u32(dst_table));
+                touched.push(TableIndex::from_u32(src_table));
+            }
+            _ => {}
+        }
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    Ok(touched)
+}
+
+/// The closed tables of a module, by `TableIndex`, where `touched` says which tables its instructions observe.
+///
+/// A table is closed if it is neither imported nor exported nor touched, and its active segments have constant offsets
+/// in bounds and hold functions or null.
+pub fn closed_tables(module: &Module, touched: impl Fn(TableIndex) -> bool) -> Vec<Option<ClosedTable>> {
+    let mut closed: Vec<Option<Vec<_>>> = (0..module.tables.len() as u32)
+        .map(|i| {
+            let index = TableIndex::from_u32(i);
+            let ty = &module.tables[index.index()];
+            let defined = module.defined_table(index)?;
+            let size = ty.limits.min;
+            if touched(index) || ty.element.kind() != RefKind::Func || size > limits::MAX_CLOSED_TABLE {
+                return None;
+            }
+            let fill = match &module.table_inits[defined.index()] {
+                None => None,
+                Some(e) => constant_function(e)?,
+            };
+            Some(vec![fill; size as usize])
+        })
+        .collect();
+    for e in &module.exports {
+        if let EntityIndex::Table(i) = e.index {
+            closed[i.index()] = None;
+        }
+    }
+    for segment in &module.elements {
+        let SegmentMode::Active { target, offset } = &segment.mode else { continue };
+        let slot = &mut closed[target.index()];
+        if let Some(table) = slot
+            && fill_segment(table, offset.as_constant_offset(), &segment.items).is_none()
+        {
+            *slot = None;
+        }
+    }
+    closed.into_iter().map(|t| t.map(|elements| ClosedTable { elements: elements.into() })).collect()
+}
+
+fn fill_segment(table: &mut [Option<crate::FuncIndex>], offset: Option<u64>, items: &ElementItems) -> Option<()> {
+    let start = usize::try_from(offset?).ok()?;
+    let slots = table.get_mut(start..start.checked_add(items.len())?)?;
+    match items {
+        ElementItems::Functions(functions) => {
+            for (slot, f) in slots.iter_mut().zip(functions) {
+                *slot = Some(*f);
+            }
+        }
+        ElementItems::Expressions(_, expressions) => {
+            for (slot, e) in slots.iter_mut().zip(expressions) {
+                *slot = constant_function(e)?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// The function that an expression refers to, `Some(None)` for null, or `None` if it is neither.
+fn constant_function(e: &crate::const_expr::ConstExpr) -> Option<Option<crate::FuncIndex>> {
+    use crate::const_expr::ConstOp;
+    match *e.ops {
+        [ConstOp::RefFunc(f)] => Some(Some(f)),
+        [ConstOp::RefNull(HeapType::Func | HeapType::NoFunc | HeapType::Concrete(_))] => Some(None),
+        _ => None,
+    }
+}

@@ -1,0 +1,101 @@
+//! Where the parts of a module's `VMContext` lie. The head is fixed (`vmlayout::VMContextHead`); what follows depends
+//! on how many imports and definitions the module has. Memories come first, so that their offsets fit one byte.
+
+use crate::index::*;
+use crate::module::Module;
+use crate::vmlayout::*;
+use core::mem::size_of;
+
+/// Offsets of the parts of a `VMContext`, in bytes from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VMOffsets {
+    memories: u32,
+    imported_memories: u32,
+    tables: u32,
+    imported_functions: u32,
+    imported_tables: u32,
+    imported_globals: u32,
+    imported_tags: u32,
+    globals: u32,
+    tags: u32,
+    func_refs: u32,
+    size: u32,
+}
+
+macro_rules! accessors {
+    ($($(#[$doc:meta])* $name:ident $field:ident $index:ident $ty:ty;)*) => {$(
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(&self, index: $index) -> u32 {
+            self.$field + index.as_u32() * size_of::<$ty>() as u32
+        }
+    )*};
+}
+
+impl VMOffsets {
+    /// The layout for a module; `None` if it would exceed 2 GiB.
+    pub fn new(module: &Module) -> Option<Self> {
+        let mut at = size_of::<VMContextHead>() as u64;
+        let mut place = |count: usize, size: usize, align: u64| {
+            at = at.next_multiple_of(align);
+            let start = at;
+            at += count as u64 * size as u64;
+            start as u32
+        };
+        let imported = |n: u32| n as usize;
+        let memories = place(module.memories.len() - imported(module.num_imported_memories), size_of::<VMMemoryDefinition>(), 8);
+        let imported_memories = place(imported(module.num_imported_memories), 8, 8);
+        let tables = place(module.tables.len() - imported(module.num_imported_tables), size_of::<VMTableDefinition>(), 8);
+        let imported_functions = place(imported(module.num_imported_functions), size_of::<VMFunctionImport>(), 8);
+        let imported_tables = place(imported(module.num_imported_tables), 8, 8);
+        let imported_globals = place(imported(module.num_imported_globals), 8, 8);
+        let imported_tags = place(imported(module.num_imported_tags), 8, 8);
+        let globals = place(module.globals.len() - imported(module.num_imported_globals), size_of::<VMGlobalDefinition>(), 16);
+        let tags = place(module.tags.len() - imported(module.num_imported_tags), size_of::<VMTagDefinition>(), 8);
+        let func_refs = place(module.escaping.len(), size_of::<VMFuncRef>(), 8);
+        let end = at.next_multiple_of(16);
+        let size = u32::try_from(end).ok().filter(|s| *s <= i32::MAX as u32)?;
+        Some(Self {
+            memories,
+            imported_memories,
+            tables,
+            imported_functions,
+            imported_tables,
+            imported_globals,
+            imported_tags,
+            globals,
+            tags,
+            func_refs,
+            size,
+        })
+    }
+
+    accessors! {
+        /// The `VMMemoryDefinition` of a defined memory.
+        memory memories DefinedMemoryIndex VMMemoryDefinition;
+        /// The `*mut VMMemoryDefinition` of an imported memory.
+        imported_memory imported_memories MemoryIndex u64;
+        /// The `VMTableDefinition` of a defined table. A closed table's is all zero.
+        table tables DefinedTableIndex VMTableDefinition;
+        /// The `VMFunctionImport` of an imported function.
+        imported_function imported_functions FuncIndex VMFunctionImport;
+        /// The `*mut VMTableDefinition` of an imported table.
+        imported_table imported_tables TableIndex u64;
+        /// The `*mut VMGlobalDefinition` of an imported global.
+        imported_global imported_globals GlobalIndex u64;
+        /// The `*const VMTagDefinition` of an imported tag.
+        imported_tag imported_tags TagIndex u64;
+        /// The `VMGlobalDefinition` of a defined global.
+        global globals DefinedGlobalIndex VMGlobalDefinition;
+        /// The `VMTagDefinition` of a defined tag.
+        tag tags DefinedTagIndex VMTagDefinition;
+        /// The `VMFuncRef` of a function of which a reference can exist. Those of imported functions are not used:
+        /// an import's reference is the one in its `VMFunctionImport`.
+        func_ref func_refs FuncRefIndex VMFuncRef;
+    }
+
+    /// Size of the whole `VMContext`.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+}
