@@ -1,1 +1,89 @@
-//! wasmc-runtime
+//! wasmc-runtime: runs WebAssembly, compiled or interpreted, and embeds it in Rust programs. The embedding interface has
+//! the shape that users of Wasmtime know; inside, `exec::enter_function` is the one place that tells host, compiled and
+//! interpreted functions apart. The crate never links a compiler: [`Config::compiler`] takes one, and artifacts need none.
+//!
+//! ```
+//! use wasmc_runtime::{Caller, Config, Engine, Linker, Module, Store, Tier};
+//!
+//! # fn main() -> wasmc_runtime::Result<()> {
+//! let engine = Engine::new(Config::new().tier(Tier::Interpreted))?;
+//! let wasm = wat::parse_str(
+//!     r#"(module
+//!         (import "host" "count" (func $count (param i32) (result i32)))
+//!         (func (export "run") (result i32) (call $count (i32.const 5))))"#,
+//! )?;
+//! let module = Module::new(&engine, &wasm)?;
+//!
+//! let mut linker = Linker::new(&engine);
+//! linker.func_wrap("host", "count", |mut caller: Caller<'_, u32>, n: i32| {
+//!     *caller.data_mut() += 1;
+//!     n * 2
+//! })?;
+//!
+//! let mut store = Store::new(&engine, 0);
+//! let instance = linker.instantiate(&mut store, &module)?;
+//! let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
+//! assert_eq!(run.call(&mut store, ())?, 10);
+//! assert_eq!(*store.data(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
+
+mod artifact;
+mod caller;
+mod code;
+mod config;
+mod context;
+mod engine;
+mod error;
+mod exec;
+mod extern_;
+mod func;
+mod global;
+mod instance;
+mod instantiate;
+mod interp;
+mod into_func;
+mod linker;
+mod memory;
+mod module;
+mod ops;
+mod registry;
+mod store;
+mod table;
+mod tag;
+mod trap;
+mod typed;
+mod types;
+mod value;
+mod vm;
+
+pub use artifact::{ArtifactError, ArtifactErrorKind, WASMC_VERSION};
+pub use caller::Caller;
+pub use config::{Config, Tier};
+pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use engine::Engine;
+pub use error::{Error, Exit, HostPanic, IncompatibleImport, Result, ThrownException, UnknownImport};
+pub use extern_::{Export, Extern};
+pub use func::Func;
+pub use global::Global;
+pub use instance::Instance;
+pub use into_func::{IntoFunc, WasmRet, WasmTy};
+pub use linker::Linker;
+pub use memory::{Memory, MemoryAccessError};
+pub use module::Module;
+pub use store::Store;
+pub use table::Table;
+pub use tag::Tag;
+pub use trap::{Backtrace, FrameInfo, Trap};
+pub use typed::{TypedFunc, WasmParams, WasmResults};
+pub use types::{ExportType, ExternType, ImportType};
+pub use value::{ExnRef, ExternRef, V128, Val};
+
+pub use wasmc_environ as environ;
+pub use wasmc_environ::TrapCode;
+pub use wasmc_environ::features::Features;
+pub use wasmc_environ::jit::{Interpret, JitCompiler};
+pub use wasmc_environ::types::{FuncType, GlobalType, HeapType, Limits, MemoryType, RefType, TableType, ValType};

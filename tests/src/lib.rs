@@ -1,1 +1,100 @@
-//! wasmc-tests
+//! What the tests share: where the wasmc executable and the optional shared material are, and a small runner of
+//! commands. Tests of behaviour run on every tier; `Tier` names them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A tier, as the tests name it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Everything interpreted.
+    Interpreted,
+    /// Everything compiled ahead of time.
+    Compiled,
+    /// Every second function left uncompiled.
+    Mixed,
+}
+
+impl Tier {
+    /// All tiers.
+    pub const ALL: [Self; 3] = [Self::Interpreted, Self::Compiled, Self::Mixed];
+}
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// A folder of the optional shared material beside the workspace, if it is there. Says so in one line if it is not.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let base = std::env::var_os("WASMC_SHARED").map_or_else(|| workspace().join("../shared"), PathBuf::from);
+    let path = base.join(name);
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
+/// The wasmc executable of the profile that the tests were built with.
+///
+/// # Panics
+/// If it was not built.
+pub fn wasmc() -> PathBuf {
+    let mut path = std::env::current_exe().expect("a test knows its own path");
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    let path = path.join("wasmc");
+    assert!(path.is_file(), "{} is missing: build the workspace first (`cargo build`)", path.display());
+    path
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, as text.
+    pub stderr: String,
+}
+
+/// Runs a command with a time limit. Its input is empty unless set.
+///
+/// # Panics
+/// If the command cannot be started or does not end in time.
+pub fn run(command: &mut Command, limit: Duration) -> Outcome {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (out, err) = (dir.path().join("stdout"), dir.path().join("stderr"));
+    let file = |p: &Path| std::fs::File::create(p).expect("a temporary file");
+    command.stdout(file(&out)).stderr(file(&err));
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            break status;
+        }
+        if start.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{command:?} did not end within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Outcome {
+        code: status.code(),
+        stdout: std::fs::read(&out).unwrap_or_default(),
+        stderr: String::from_utf8_lossy(&std::fs::read(&err).unwrap_or_default()).into_owned(),
+    }
+}
+
+/// A command with empty standard input.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut c = Command::new(program);
+    c.stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+    c
+}

@@ -122,4 +122,6 @@ builtins! {
     infallible trunc_f64(F64) -> F64;
     /// `f64.nearest`.
     infallible nearest_f64(F64) -> F64;
+    /// Fused multiply-add (`f64x2.relaxed_madd`), a lane at a time, where the target has no instruction for it.
+    infallible fma_f64(F64, F64, F64) -> F64;
 }

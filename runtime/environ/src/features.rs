@@ -68,4 +68,6 @@ features! {
     extended_const "extended-const" EXTENDED_CONST true;
     /// Several memories.
     multi_memory "multi-memory" MULTI_MEMORY true;
+    /// Relaxed SIMD, with one deterministic choice for all targets and tiers.
+    relaxed_simd "relaxed-simd" RELAXED_SIMD false;
 }

@@ -39,19 +39,22 @@ pub fn touched_tables(body: &FunctionBody<'_>) -> Result<Vec<TableIndex>, Decode
 /// A table is closed if it is neither imported nor exported nor touched, and its active segments have constant offsets
 /// in bounds and hold functions or null.
 pub fn closed_tables(module: &Module, touched: impl Fn(TableIndex) -> bool) -> Vec<Option<ClosedTable>> {
+    // What a module of a few bytes can make of the artifact is limited for all tables together.
+    let mut room = limits::MAX_CLOSED_TABLE;
     let mut closed: Vec<Option<Vec<_>>> = (0..module.tables.len() as u32)
         .map(|i| {
             let index = TableIndex::from_u32(i);
             let ty = &module.tables[index.index()];
             let defined = module.defined_table(index)?;
             let size = ty.limits.min;
-            if touched(index) || ty.element.kind() != RefKind::Func || size > limits::MAX_CLOSED_TABLE {
+            if touched(index) || ty.element.kind() != RefKind::Func || size > room {
                 return None;
             }
             let fill = match &module.table_inits[defined.index()] {
                 None => None,
                 Some(e) => constant_function(e)?,
             };
+            room -= size;
             Some(vec![fill; size as usize])
         })
         .collect();

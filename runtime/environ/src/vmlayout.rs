@@ -184,6 +184,9 @@ pub struct VMStoreContext {
     pub pending_exn_object: *mut VMExnObject,
     /// The runtime's own data.
     pub store: *mut u8,
+    /// The routine `raise`: `extern "C" fn(store: *mut VMStoreContext, status: u64) -> !`. It stands here as well as among
+    /// the builtins because an exit stub may have no `VMContext` to find those through.
+    pub raise: *const u8,
 }
 
 /// Header of an exception object; the payload follows in 16-byte `ValRaw` slots at `EXN_PAYLOAD_OFFSET`.
@@ -289,6 +292,7 @@ pub mod offsets {
         EXIT_STORE = VMExitContext.store;
         STORE_LAST_EXIT_FP = VMStoreContext.last_exit_fp;
         STORE_HOST_STACK_LIMIT = VMStoreContext.host_stack_limit;
+        STORE_RAISE = VMStoreContext.raise;
         STORE_TAIL_ENTRY = VMStoreContext.tail.entry;
         STORE_TAIL_CODE = VMStoreContext.tail.code;
         STORE_TAIL_CTX = VMStoreContext.tail.ctx;

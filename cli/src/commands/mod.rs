@@ -1,0 +1,6 @@
+//! The commands, a file each: `Opts` and `run`.
+
+pub mod compile;
+pub mod run;
+pub mod validate;
+pub mod wast;

@@ -1,0 +1,204 @@
+//! `wasmc run`: an artifact by its native code, a module compiled in memory or interpreted, as a WASI program or by one
+//! exported function. The program's exit code is wasmc's.
+
+use crate::exit::{ExitCode, usage, with_code};
+use crate::input::{self, Input};
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, NamedModule, features, parse_interpret};
+use crate::{invoke, report};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wasmc_environ::jit::Interpret;
+use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
+use wasmc_wasi::{BuildError, DirAccess, WasiCtx, WasiCtxBuilder};
+
+/// Run an artifact or a module as a WASI program.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  wasmc run app.so                                   an artifact, by its native code
+  wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
+  wasmc run --tier interpreted app.wasm              a module, without compiling it
+  wasmc run --invoke add lib.wasm 2 3                one exported function
+  wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so")]
+pub struct Opts {
+    /// An artifact (.so) or a module, binary or text.
+    file: PathBuf,
+    /// Arguments of the program; with --invoke, of the function.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+    /// Make a folder visible to the program, under the name GUEST if one is given; :ro at the end makes it read-only.
+    #[arg(long, value_name = "HOST[::GUEST][:ro]")]
+    dir: Vec<DirGrant>,
+    /// Set an environment variable; without =VALUE it is taken from wasmc's own environment.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<EnvVar>,
+    /// The program's own name, argv[0] [default: FILE's name].
+    #[arg(long, value_name = "NAME")]
+    argv0: Option<String>,
+    /// Call this exported function with the arguments, and print its results.
+    #[arg(long, value_name = "FUNCTION")]
+    invoke: Option<String>,
+    /// Instantiate another file first, under NAME, to import from.
+    #[arg(long, value_name = "NAME=FILE")]
+    module: Vec<NamedModule>,
+    /// How to run a module; an artifact always runs its native code.
+    #[arg(long, value_enum)]
+    tier: Option<TierOption>,
+    /// Leave a function of a module uncompiled, to be interpreted: its name, its index, all, or odd.
+    #[arg(long, value_name = "FUNCTION", value_parser = parse_interpret)]
+    interpret: Vec<Interpret>,
+    /// Switch a proposal on or off.
+    #[arg(short = 'W', value_name = "NAME=y|n")]
+    wasm: Vec<FeatureSwitch>,
+    /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
+    #[arg(long)]
+    trust_artifacts: bool,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
+enum TierOption {
+    /// Compile in memory, then run native code.
+    Compiled,
+    /// Interpret, which starts at once.
+    Interpreted,
+}
+
+/// What the store holds.
+struct Host {
+    wasi: WasiCtx,
+}
+
+/// Runs the command.
+pub fn run(opts: Opts) -> Result<ExitCode> {
+    let tier = match opts.tier {
+        Some(TierOption::Interpreted) => Tier::Interpreted,
+        _ => Tier::Compiled,
+    };
+    let config = Config::new()
+        .features(features(&opts.wasm))
+        .tier(tier)
+        .interpret(opts.interpret.clone())
+        .verify_text_hash(!opts.trust_artifacts)
+        .compiler(Arc::new(wasmc_compiler::Jit::default()));
+    let engine = Engine::new(config)?;
+    let main = load(&engine, &opts, &opts.file)?;
+    let mut named = Vec::new();
+    for m in &opts.module {
+        if named.iter().any(|(name, _, _): &(&str, Module, &Path)| *name == m.name) {
+            return Err(usage(format!("--module {}: the name is used twice", m.name)));
+        }
+        named.push((m.name.as_str(), load(&engine, &opts, &m.path)?, m.path.as_path()));
+    }
+
+    let mut linker: Linker<Host> = Linker::new(&engine);
+    wasmc_wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)?;
+    let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
+    let outcome = start(&opts, &mut linker, &mut store, &main, named);
+    // The process ends here: unmapping what it used would only cost time.
+    std::mem::forget((store, linker, main));
+    finish(outcome)
+}
+
+fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
+    let name = || format!("cannot load {}", path.display());
+    match input::open(path)? {
+        Input::Artifact(path) => {
+            // Its direct calls are fixed, and a silent fallback would lie about what runs.
+            if !opts.interpret.is_empty() {
+                return Err(usage(format!("--interpret does not apply to {}: an artifact's functions are fixed when it is compiled", path.display())));
+            }
+            if opts.tier == Some(TierOption::Interpreted) {
+                return Err(usage(format!("{} is an artifact and always runs its native code; interpret the module it was made from", path.display())));
+            }
+            // SAFETY: an artifact is native code, and the user asks for this one to be run; the loader checks that it is whole
+            // and fits this machine.
+            unsafe { Module::from_artifact(engine, &path) }.with_context(name)
+        }
+        Input::Wasm(bytes) => Module::new(engine, &bytes).with_context(name),
+    }
+}
+
+fn wasi(opts: &Opts) -> Result<WasiCtx> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.inherit_stdio();
+    let own_name = opts.file.file_name().unwrap_or(opts.file.as_os_str());
+    builder.arg(opts.argv0.as_ref().map_or(own_name, |name| name.as_ref()));
+    if opts.invoke.is_none() {
+        builder.args(&opts.args);
+    }
+    for e in &opts.env {
+        builder.env(&e.name, &e.value);
+    }
+    for d in &opts.dir {
+        let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
+        builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
+    }
+    builder.build().map_err(build_error)
+}
+
+fn build_error(e: BuildError) -> anyhow::Error {
+    let code = if matches!(e, BuildError::Directory { .. }) { ExitCode::NO_INPUT } else { ExitCode::USAGE };
+    with_code(code, match e {
+        BuildError::Directory { ref path, ref source } => format!("--dir {}: {source}", path.display()),
+        other => other.to_string(),
+    })
+}
+
+fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
+    instantiate_named(linker, store, named)?;
+    let instance = linker.instantiate(&mut *store, main)?;
+    if let Some(name) = &opts.invoke {
+        initialize(store, &instance)?;
+        return invoke::invoke(store, &instance, name, &opts.args);
+    }
+    if let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") {
+        return start.call(&mut *store, ());
+    }
+    // A reactor without a function to call has only its initialisation.
+    if initialize(store, &instance)? {
+        return Ok(());
+    }
+    Err(with_code(
+        ExitCode::DATA,
+        format!("{} exports no function `_start` to run; call one of its functions with --invoke NAME", opts.file.display()),
+    ))
+}
+
+/// Calls `_initialize` if it is exported; says whether it is.
+fn initialize(store: &mut Store<Host>, instance: &Instance) -> Result<bool> {
+    match instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
+        Ok(f) => f.call(&mut *store, ()).map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Instantiates the named modules in an order in which each finds its imports, whatever their order on the command line.
+fn instantiate_named(linker: &mut Linker<Host>, store: &mut Store<Host>, mut waiting: Vec<(&str, Module, &Path)>) -> Result<()> {
+    while !waiting.is_empty() {
+        let names: Vec<String> = waiting.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let ready = waiting.iter().position(|(_, module, _)| !module.imports().any(|i| names.iter().any(|n| n == i.module)));
+        let Some(ready) = ready else {
+            return Err(with_code(ExitCode::UNLINKABLE, format!("the modules {} import from one another in a circle", names.join(", "))));
+        };
+        let (name, module, path) = waiting.remove(ready);
+        let instance = linker.instantiate(&mut *store, &module).with_context(|| format!("cannot instantiate {name} ({})", path.display()))?;
+        initialize(store, &instance)?;
+        linker.instance(&mut *store, name, instance)?;
+    }
+    Ok(())
+}
+
+fn finish(outcome: Result<()>) -> Result<ExitCode> {
+    let Err(error) = outcome else { return Ok(ExitCode::OK) };
+    if let Some(Exit(code)) = error.downcast_ref() {
+        // The process's exit code has 8 bits, as everywhere on Unix.
+        return Ok(ExitCode(*code as u8));
+    }
+    if error.chain().any(|c| c.is::<Trap>() || c.is::<wasmc_runtime::ThrownException>()) {
+        report::trap(&format!("{error:#}"));
+        return Ok(ExitCode::TRAP);
+    }
+    Err(error)
+}

@@ -1,0 +1,103 @@
+//! Exit codes. The program's own code passes through; wasmc's own codes follow sysexits.h, far from what programs
+//! usually return. The table in the README and `--help` say the same.
+
+use wasmc_environ::jit::CompileError;
+use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, UnknownImport};
+
+/// The exit code of the process.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct ExitCode(pub u8);
+
+impl ExitCode {
+    pub const OK: Self = Self(0);
+    /// The command line is wrong.
+    pub const USAGE: Self = Self(64);
+    /// The input is not a valid module or artifact.
+    pub const DATA: Self = Self(65);
+    /// The input cannot be read.
+    pub const NO_INPUT: Self = Self(66);
+    /// An import that nothing provides, or of another type.
+    pub const UNLINKABLE: Self = Self(69);
+    /// A fault of wasmc.
+    pub const INTERNAL: Self = Self(70);
+    /// The output cannot be written.
+    pub const CANNOT_CREATE: Self = Self(73);
+    /// An artifact that was made for another machine, version or set of options.
+    pub const MISMATCH: Self = Self(78);
+    /// A trap or an uncaught exception.
+    pub const TRAP: Self = Self(134);
+
+    /// The code for an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        for cause in error.chain() {
+            if let Some(WithCode { code, .. }) = cause.downcast_ref() {
+                return *code;
+            }
+            if let Some(e) = cause.downcast_ref::<CompileError>() {
+                return match e {
+                    CompileError::Decode(_) => Self::DATA,
+                    CompileError::Option(_) => Self::USAGE,
+                    CompileError::Output(_) => Self::CANNOT_CREATE,
+                    _ => Self::INTERNAL,
+                };
+            }
+            if cause.is::<wasmc_environ::DecodeError>() {
+                return Self::DATA;
+            }
+            if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
+                return Self::UNLINKABLE;
+            }
+            if let Some(e) = cause.downcast_ref::<ArtifactError>() {
+                return Self::of_artifact(&e.kind);
+            }
+        }
+        Self::INTERNAL
+    }
+
+    fn of_artifact(kind: &ArtifactErrorKind) -> Self {
+        use ArtifactErrorKind as K;
+        match kind {
+            K::Io { .. } | K::NotAFile => Self::NO_INPUT,
+            K::FormatVersion(_)
+            | K::Version { .. }
+            | K::Target { .. }
+            | K::CpuFeatures { .. }
+            | K::TunablesUnsupported { .. }
+            | K::TunablesMissing { .. }
+            | K::Features { .. }
+            | K::NotExecutable(_) => Self::MISMATCH,
+            _ => Self::DATA,
+        }
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        code.0.into()
+    }
+}
+
+/// An error that knows its exit code.
+#[derive(Debug)]
+pub struct WithCode {
+    code: ExitCode,
+    message: String,
+}
+
+impl core::fmt::Display for WithCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for WithCode {}
+
+/// A usage error.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    with_code(ExitCode::USAGE, message)
+}
+
+/// An error with this exit code.
+pub fn with_code(code: ExitCode, message: impl Into<String>) -> anyhow::Error {
+    WithCode { code, message: message.into() }.into()
+}

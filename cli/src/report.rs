@@ -1,0 +1,79 @@
+//! What a person sees on standard error: errors, the summary line and the progress bar. Colours and the bar only on a
+//! terminal, and not where NO_COLOR is set (anstream sees to the colours).
+
+use anstyle::{AnsiColor, Style};
+use clap::builder::Styles;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Styles of the help.
+pub const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const DONE: Style = AnsiColor::Green.on_default().bold();
+
+/// Prints an error with its causes, outermost first.
+pub fn error(error: &anyhow::Error) {
+    anstream::eprint!("{ERROR}error{ERROR:#}: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Several libraries repeat the cause's text in their own.
+        if !last.contains(&text) {
+            anstream::eprint!("\n  caused by: {text}");
+        }
+        last = text;
+    }
+    anstream::eprintln!();
+}
+
+/// Prints a trap with its backtrace, or an uncaught exception.
+pub fn trap(text: &str) {
+    anstream::eprintln!("{ERROR}trap{ERROR:#}: {text}");
+}
+
+/// Prints the one line that sums up what was done.
+pub fn summary(text: &str) {
+    anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+}
+
+/// A bar that appears only on a terminal, and only if the work takes longer than half a second.
+pub struct Progress {
+    start: Instant,
+    wanted: bool,
+    bar: OnceLock<ProgressBar>,
+}
+
+impl Progress {
+    const DELAY: Duration = Duration::from_millis(500);
+
+    pub fn new() -> Self {
+        Self { start: Instant::now(), wanted: std::io::stderr().is_terminal(), bar: OnceLock::new() }
+    }
+
+    /// `done` of `total` functions are finished. Callable from any thread.
+    pub fn update(&self, done: usize, total: usize) {
+        if !self.wanted || self.start.elapsed() < Self::DELAY {
+            return;
+        }
+        let bar = self.bar.get_or_init(|| {
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("compiling [{bar:40}] {pos}/{len} functions, {eta} left");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar
+        });
+        bar.set_position(done as u64);
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Specification scripts: parses a `.wast` file and runs its directives against the embedding interface. A directive
+//! either passes, fails with a message, or belongs to something that wasmc does not have; then it fails too, so that nothing
+//! is skipped in silence. Each module gets the store of its script; a fresh store is made for each script.
+
+mod spectest;
+mod values;
+
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::HashMap;
+use std::sync::Arc;
+use wasmc_environ::features::Features;
+use wasmc_environ::jit::Interpret;
+use wasmc_runtime::{Config, Engine, Instance, Linker, Module, Store, ThrownException, Trap, Val};
+use wast::core::WastArgCore;
+use wast::lexer::Lexer;
+use wast::parser::{self, ParseBuffer};
+use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+
+/// The tier that runs a script.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Tier {
+    Interpreted,
+    Compiled,
+    Mixed,
+}
+
+impl core::fmt::Display for Tier {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Interpreted => "interpreted",
+            Self::Compiled => "compiled",
+            Self::Mixed => "mixed",
+        })
+    }
+}
+
+/// How many directives passed and failed.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub passed: usize,
+    pub failed: usize,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl core::fmt::Display for Counts {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs a script; `report` gets the line (from 1) and message of each failing directive.
+pub fn run_script(tier: Tier, source: &[u8], report: &mut dyn FnMut(usize, String)) -> Counts {
+    let mut counts = Counts::default();
+    let mut fail = |line: usize, message: String| {
+        report(line, message);
+        counts.failed += 1;
+    };
+    let Ok(text) = std::str::from_utf8(source) else {
+        fail(1, "the script is not UTF-8".into());
+        return counts;
+    };
+    let mut lexer = Lexer::new(text);
+    lexer.allow_confusing_unicode(true);
+    let parsed = ParseBuffer::new_with_lexer(lexer);
+    let buffer = match parsed {
+        Ok(b) => b,
+        Err(e) => {
+            fail(e.span().linecol_in(text).0 + 1, e.message());
+            return counts;
+        }
+    };
+    let script = match parser::parse::<Wast<'_>>(&buffer) {
+        Ok(s) => s,
+        Err(e) => {
+            fail(e.span().linecol_in(text).0 + 1, e.message());
+            return counts;
+        }
+    };
+    let mut runner = match Runner::new(tier) {
+        Ok(r) => r,
+        Err(e) => {
+            fail(1, format!("{e:#}"));
+            return counts;
+        }
+    };
+    let mut passed = 0;
+    for directive in script.directives {
+        let line = directive.span().linecol_in(text).0 + 1;
+        match runner.directive(directive) {
+            Ok(()) => passed += 1,
+            Err(e) => fail(line, format!("{e:#}")),
+        }
+    }
+    counts.passed = passed;
+    counts
+}
+
+/// What an invocation came to.
+enum Outcome {
+    Values(Vec<Val>),
+    Error(anyhow::Error),
+}
+
+struct Runner {
+    engine: Engine,
+    store: Store<()>,
+    linker: Linker<()>,
+    /// The last instance.
+    current: Option<Instance>,
+    named: HashMap<String, Instance>,
+    definitions: HashMap<Option<String>, Module>,
+}
+
+impl Runner {
+    fn new(tier: Tier) -> Result<Self> {
+        let mut config = Config::new().features(Features::default()).compiler(Arc::new(wasmc_compiler::Jit::default()));
+        config = match tier {
+            Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
+            Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
+            Tier::Mixed => config.tier(wasmc_runtime::Tier::Compiled).interpret(vec![Interpret::Odd]),
+        };
+        let engine = Engine::new(config)?;
+        let mut store = Store::new(&engine, ());
+        let mut linker = Linker::new(&engine);
+        linker.allow_shadowing(true);
+        spectest::define(&mut linker, &mut store)?;
+        Ok(Self { engine, store, linker, current: None, named: HashMap::new(), definitions: HashMap::new() })
+    }
+
+    fn directive(&mut self, directive: WastDirective<'_>) -> Result<()> {
+        match directive {
+            WastDirective::Module(mut wat) => {
+                let name = wat.name().map(|id| id.name().to_owned());
+                let module = self.module(&mut wat)?;
+                let instance = self.instantiate(&module)?;
+                self.set_current(name, instance);
+                Ok(())
+            }
+            WastDirective::ModuleDefinition(mut wat) => {
+                let name = wat.name().map(|id| id.name().to_owned());
+                let module = self.module(&mut wat)?;
+                self.definitions.insert(None, module.clone());
+                self.definitions.insert(name, module);
+                Ok(())
+            }
+            WastDirective::ModuleInstance { instance, module, .. } => {
+                let key = module.map(|id| id.name().to_owned());
+                let module = self.definitions.get(&key).cloned().context("no module definition of that name")?;
+                let new = self.instantiate(&module)?;
+                self.set_current(instance.map(|id| id.name().to_owned()), new);
+                Ok(())
+            }
+            WastDirective::Register { name, module, .. } => {
+                let instance = self.instance(module.map(|id| id.name()))?;
+                self.linker.instance(&mut self.store, name, instance)?;
+                Ok(())
+            }
+            WastDirective::Invoke(invoke) => match self.invoke(&invoke)? {
+                Outcome::Values(_) => Ok(()),
+                Outcome::Error(e) => Err(e),
+            },
+            WastDirective::AssertReturn { exec, results, .. } => match self.execute(exec)? {
+                Outcome::Values(values) => self.check_results(&values, &results),
+                Outcome::Error(e) => Err(e.context("expected results")),
+            },
+            WastDirective::AssertTrap { exec, message, .. } => {
+                let outcome = self.execute(exec)?;
+                expect_trap(outcome, message)
+            }
+            WastDirective::AssertExhaustion { call, message, .. } => {
+                let outcome = self.invoke(&call)?;
+                expect_trap(outcome, message)
+            }
+            WastDirective::AssertException { exec, .. } => match self.execute(exec)? {
+                Outcome::Error(e) if e.is::<ThrownException>() => Ok(()),
+                Outcome::Error(e) => Err(e.context("expected an exception")),
+                Outcome::Values(v) => bail!("expected an exception, got {v:?}"),
+            },
+            WastDirective::AssertMalformed { module, message, .. } => self.expect_refused(module, message, Phase::Malformed),
+            WastDirective::AssertInvalid { module, message, .. } => self.expect_refused(module, message, Phase::Invalid),
+            WastDirective::AssertUnlinkable { module, message, .. } => {
+                let mut wat = QuoteWat::Wat(module);
+                let module = self.module(&mut wat)?;
+                match self.linker.instantiate(&mut self.store, &module) {
+                    Ok(_) => bail!("expected a link error: {message}"),
+                    Err(e) if e.is::<Trap>() => Err(e.context("expected a link error, got a trap")),
+                    Err(_) => Ok(()),
+                }
+            }
+            // Errors in custom sections never make a module invalid, but the text parser may refuse an annotation.
+            WastDirective::AssertMalformedCustom { mut module, message, .. } | WastDirective::AssertInvalidCustom { mut module, message, .. } => {
+                match module.encode() {
+                    Err(_) => Ok(()),
+                    Ok(_) => bail!("expected a malformed custom annotation: {message}"),
+                }
+            }
+            WastDirective::AssertSuspension { .. } => bail!("stack switching is not supported"),
+            WastDirective::Thread(_) | WastDirective::Wait { .. } => bail!("threads in scripts are not supported"),
+        }
+    }
+
+    fn module(&self, wat: &mut QuoteWat<'_>) -> Result<Module> {
+        let bytes = wat.encode().map_err(|e| anyhow!("{}", e.message()))?;
+        Module::new(&self.engine, &bytes)
+    }
+
+    fn instantiate(&mut self, module: &Module) -> Result<Instance> {
+        self.linker.instantiate(&mut self.store, module)
+    }
+
+    fn set_current(&mut self, name: Option<String>, instance: Instance) {
+        self.current = Some(instance);
+        if let Some(name) = name {
+            self.named.insert(name, instance);
+        }
+    }
+
+    fn instance(&self, name: Option<&str>) -> Result<Instance> {
+        match name {
+            Some(name) => self.named.get(name).copied().with_context(|| format!("no instance ${name}")),
+            None => self.current.context("no instance yet"),
+        }
+    }
+
+    fn execute(&mut self, exec: WastExecute<'_>) -> Result<Outcome> {
+        match exec {
+            WastExecute::Invoke(invoke) => self.invoke(&invoke),
+            WastExecute::Wat(wat) => {
+                let wat: Wat<'_> = wat;
+                let module = self.module(&mut QuoteWat::Wat(wat))?;
+                Ok(match self.instantiate(&module) {
+                    Ok(_) => Outcome::Values(Vec::new()),
+                    Err(e) => Outcome::Error(e),
+                })
+            }
+            WastExecute::Get { module, global, .. } => {
+                let instance = self.instance(module.map(|id| id.name()))?;
+                let global = instance.get_global(&mut self.store, global).with_context(|| format!("no global {global}"))?;
+                Ok(Outcome::Values(vec![global.get(&mut self.store)]))
+            }
+        }
+    }
+
+    fn invoke(&mut self, invoke: &WastInvoke<'_>) -> Result<Outcome> {
+        let instance = self.instance(invoke.module.map(|id| id.name()))?;
+        let func = instance.get_func(&mut self.store, invoke.name).with_context(|| format!("no function {}", invoke.name))?;
+        let mut args = Vec::new();
+        for arg in &invoke.args {
+            let WastArg::Core(arg) = arg else { bail!("not a core value") };
+            args.push(self.argument(arg)?);
+        }
+        let results = func.ty(&self.store).results.len();
+        let mut values = vec![Val::I32(0); results];
+        Ok(match func.call(&mut self.store, &args, &mut values) {
+            Ok(()) => Outcome::Values(values),
+            Err(e) => Outcome::Error(e),
+        })
+    }
+
+    fn argument(&mut self, arg: &WastArgCore<'_>) -> Result<Val> {
+        values::argument(&mut self.store, arg)
+    }
+
+    fn check_results(&mut self, values: &[Val], expected: &[WastRet<'_>]) -> Result<()> {
+        if values.len() != expected.len() {
+            bail!("{} results instead of {}: {values:?}", values.len(), expected.len());
+        }
+        for (value, want) in values.iter().zip(expected) {
+            let WastRet::Core(want) = want else { bail!("not a core value") };
+            values::check(&mut self.store, value, want)?;
+        }
+        Ok(())
+    }
+
+    /// A module must be refused in the right phase: by the text or binary format, or by validation.
+    fn expect_refused(&self, mut module: QuoteWat<'_>, message: &str, phase: Phase) -> Result<()> {
+        let quoted = matches!(module, QuoteWat::QuoteModule(..));
+        let bytes = match module.to_test() {
+            Ok(QuoteWatTest::Binary(bytes)) => Ok(bytes),
+            Ok(QuoteWatTest::Text(text)) => wast_text(&text),
+            Err(e) => Err(e.message()),
+        };
+        let bytes = match (bytes, phase) {
+            (Ok(bytes), _) => bytes,
+            (Err(_), Phase::Malformed) => return Ok(()),
+            // A module in text whose validity needs what its encoding cannot express is refused by the text parser.
+            (Err(_), Phase::Invalid) => return Ok(()),
+        };
+        match Module::new(&self.engine, &bytes) {
+            Ok(_) => bail!("expected to be refused: {message}"),
+            Err(_) if phase == Phase::Malformed && quoted => {
+                bail!("the text was accepted and only its binary refused: {message}")
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Phase {
+    Malformed,
+    Invalid,
+}
+
+fn wast_text(text: &[u8]) -> Result<Vec<u8>, String> {
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    let mut lexer = Lexer::new(text);
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).map_err(|e| e.message())?;
+    let mut wat = parser::parse::<Wat<'_>>(&buffer).map_err(|e| e.message())?;
+    wat.encode().map_err(|e| e.message())
+}
+
+fn expect_trap(outcome: Outcome, message: &str) -> Result<()> {
+    match outcome {
+        Outcome::Values(v) => bail!("expected the trap `{message}`, got {v:?}"),
+        Outcome::Error(e) => {
+            let Some(trap) = e.downcast_ref::<Trap>() else { return Err(e.context(format!("expected the trap `{message}`"))) };
+            let text = trap.code().message();
+            // The specification's text is a prefix of ours or the other way round (`uninitialized element 2`).
+            if text.starts_with(message) || message.starts_with(text) {
+                return Ok(());
+            }
+            bail!("expected the trap `{message}`, got `{text}`")
+        }
+    }
+}

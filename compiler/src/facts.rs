@@ -1,0 +1,63 @@
+//! What must be known of all bodies before any of them is compiled: which tables are closed, and with which types wasm
+//! code can leave this module (those need exit stubs). Bodies are read in parallel; a malformed one is left for
+//! the validation to report, which says better what is wrong.
+
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use wasmc_environ::decode::FunctionToValidate;
+use wasmc_environ::{TableIndex, TypeIndex};
+use wasmparser::{FunctionBody, Operator};
+
+/// What a set of bodies does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Tables that an instruction other than `call_indirect` reads or writes.
+    pub touched: BTreeSet<TableIndex>,
+    /// Types of `call_indirect`s, with their table.
+    pub indirect: BTreeSet<(TableIndex, TypeIndex)>,
+    /// Types of `call_ref`s.
+    pub references: BTreeSet<TypeIndex>,
+}
+
+impl Facts {
+    /// The facts of all `functions`.
+    pub fn of(functions: &[FunctionToValidate<'_>]) -> Self {
+        functions.par_iter().with_min_len(16).fold(Self::default, |facts, f| facts.add(&f.body)).reduce(Self::default, Self::merge)
+    }
+
+    fn add(mut self, body: &FunctionBody<'_>) -> Self {
+        // An error ends the reading: the validator will come to it.
+        let Ok(mut reader) = body.get_operators_reader() else { return self };
+        while !reader.eof() {
+            let Ok(op) = reader.read() else { break };
+            match op {
+                Operator::TableGet { table }
+                | Operator::TableSet { table }
+                | Operator::TableGrow { table }
+                | Operator::TableFill { table }
+                | Operator::TableInit { table, .. } => {
+                    self.touched.insert(TableIndex::from_u32(table));
+                }
+                Operator::TableCopy { dst_table, src_table } => {
+                    self.touched.insert(TableIndex::from_u32(dst_table));
+                    self.touched.insert(TableIndex::from_u32(src_table));
+                }
+                Operator::CallIndirect { type_index, table_index } | Operator::ReturnCallIndirect { type_index, table_index } => {
+                    self.indirect.insert((TableIndex::from_u32(table_index), TypeIndex::from_u32(type_index)));
+                }
+                Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
+                    self.references.insert(TypeIndex::from_u32(type_index));
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    fn merge(mut self, mut other: Self) -> Self {
+        self.touched.append(&mut other.touched);
+        self.indirect.append(&mut other.indirect);
+        self.references.append(&mut other.references);
+        self
+    }
+}

@@ -1,0 +1,183 @@
+//! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
+//! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
+
+use crate::symbols::Symbol;
+use crate::translate::from_clif;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{self, ExternalName};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
+use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
+use wasmc_environ::artifact::{AddressRecord, HandlerRecord, StackMapRecord, TrapRecord};
+
+/// `wasm_offset` of code that comes from no instruction.
+pub const NO_WASM_OFFSET: u32 = u32::MAX;
+
+/// A place in the code that refers to a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relocation {
+    /// Where.
+    pub offset: u32,
+    /// How.
+    pub kind: Reloc,
+    /// To what.
+    pub symbol: Symbol,
+    /// What is added to the symbol's address.
+    pub addend: i64,
+}
+
+/// A compiled function or stub.
+#[derive(Clone, Debug, Default)]
+pub struct CompiledFunction {
+    /// The machine code with its constants.
+    pub code: Box<[u8]>,
+    /// The alignment that it needs.
+    pub alignment: u32,
+    /// References to symbols.
+    pub relocations: Box<[Relocation]>,
+    /// Instructions that can trap, sorted.
+    pub traps: Box<[TrapRecord]>,
+    /// Ranges of wasm instructions, sorted; the first begins at 0.
+    pub addresses: Box<[AddressRecord]>,
+    /// Calls with a handler for exceptions, sorted.
+    pub handlers: Box<[HandlerRecord]>,
+    /// Calls across which heap references live in the frame, sorted; `first_slot` counts from this function's `slots`.
+    pub stack_maps: Box<[StackMapRecord]>,
+    /// The slots of `stack_maps`.
+    pub slots: Box<[u32]>,
+    /// How a debugger unwinds the frame.
+    pub unwind: Option<systemv::UnwindInfo>,
+    /// The disassembly or the CLIF, if that was asked for.
+    pub text: Option<String>,
+}
+
+/// What is kept beside the code.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Unwind information, for `.eh_frame`.
+    pub unwind: bool,
+    /// The disassembly.
+    pub disassembly: bool,
+}
+
+/// Compiles the function in `context`, which can be reused afterwards.
+///
+/// # Errors
+/// What the code generator says, or what this file finds that the outputs cannot express.
+pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<CompiledFunction, String> {
+    context.set_disasm(keep.disassembly);
+    if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
+        return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
+    }
+    let Some(compiled) = context.compiled_code() else { return Err("the code generator made no code".into()) };
+    let unwind = match keep.unwind {
+        true => match compiled.create_unwind_info(isa).map_err(|e| e.to_string())? {
+            Some(UnwindInfo::SystemV(info)) => Some(info),
+            _ => None,
+        },
+        false => None,
+    };
+    let buffer = &compiled.buffer;
+    let (stack_maps, slots) = stack_maps(buffer)?;
+    Ok(CompiledFunction {
+        code: buffer.data().into(),
+        alignment: buffer.alignment.max(isa.function_alignment().preferred),
+        relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
+        traps: traps(buffer),
+        addresses: addresses(buffer),
+        handlers: handlers(buffer)?,
+        stack_maps,
+        slots,
+        unwind,
+        text: compiled.vcode.clone(),
+    })
+}
+
+fn relocation(r: &FinalizedMachReloc, func: &ir::Function) -> Result<Relocation, String> {
+    let symbol = match &r.target {
+        FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
+            let name = &func.params.user_named_funcs()[*name];
+            Symbol::from_name(name).ok_or_else(|| format!("it refers to the unknown symbol {name}"))?
+        }
+        // Library calls have no `vmctx` and no address here: the translator must lower what would become one.
+        other => return Err(format!("it needs {}, which code here cannot reach", other.display(Some(&func.params)))),
+    };
+    Ok(Relocation { offset: r.offset, kind: r.kind, symbol, addend: r.addend })
+}
+
+fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRecord]> {
+    let mut traps: Vec<TrapRecord> = Vec::with_capacity(buffer.traps().len());
+    // A trap that is not in our list marks code that cannot be reached: without a record it is a crash, as it should be.
+    traps.extend(buffer.traps().iter().filter_map(|t| Some(TrapRecord { code_offset: t.offset, code: from_clif(t.code)? as u32 })));
+    if !traps.is_sorted_by_key(|t| t.code_offset) {
+        traps.sort_by_key(|t| t.code_offset);
+    }
+    traps.into()
+}
+
+fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[AddressRecord]> {
+    let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
+    let mut push = |code_offset, wasm_offset| {
+        if records.last().is_none_or(|r| r.wasm_offset != wasm_offset) {
+            records.push(AddressRecord { code_offset, wasm_offset });
+        }
+    };
+    let mut end = 0;
+    for l in buffer.get_srclocs_sorted() {
+        if l.start > end {
+            push(end, NO_WASM_OFFSET);
+        }
+        if l.end > l.start {
+            push(l.start, if l.loc.is_default() { NO_WASM_OFFSET } else { l.loc.bits() });
+            end = l.end;
+        }
+    }
+    if end < buffer.total_size() {
+        push(end, NO_WASM_OFFSET);
+    }
+    records.into()
+}
+
+fn handlers(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Result<Box<[HandlerRecord]>, String> {
+    let mut records = Vec::new();
+    for site in buffer.call_sites() {
+        match site.exception_handlers {
+            [] => {}
+            [FinalizedMachExceptionHandler::Default(handler_offset)] => records.push(HandlerRecord {
+                return_offset: site.ret_addr,
+                handler_offset: *handler_offset,
+                frame_size: site.frame_offset.ok_or("a call with a handler has no known frame")?,
+            }),
+            _ => return Err("a call has other handlers than a single default one".into()),
+        }
+    }
+    records.sort_by_key(|r| r.return_offset);
+    Ok(records.into())
+}
+
+type StackMaps = (Box<[StackMapRecord]>, Box<[u32]>);
+
+fn stack_maps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Result<StackMaps, String> {
+    if buffer.user_stack_maps().is_empty() {
+        return Ok(StackMaps::default());
+    }
+    let frame_size = buffer.frame_layout().ok_or("a function with references has no known frame")?.frame_to_fp_offset;
+    let mut records = Vec::with_capacity(buffer.user_stack_maps().len());
+    let mut slots: Vec<u32> = Vec::new();
+    for (return_offset, _, map) in buffer.user_stack_maps() {
+        let first_slot = slots.len() as u32;
+        for (ty, offset) in map.entries() {
+            if ty != ir::types::I32 {
+                return Err(format!("a reference of type {ty} is in a stack map"));
+            }
+            slots.push(offset);
+        }
+        let num_slots = slots.len() as u32 - first_slot;
+        if num_slots != 0 {
+            records.push(StackMapRecord { return_offset: *return_offset, frame_size, first_slot, num_slots });
+        }
+    }
+    records.sort_by_key(|r| r.return_offset);
+    Ok((records.into(), slots.into()))
+}

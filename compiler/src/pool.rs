@@ -1,0 +1,332 @@
+//! From bytes to compiled functions: decode, find the facts that all bodies share, then validate, translate and compile
+//! every body once, on as many threads as asked for. The largest bodies go first, results are placed by index, and of
+//! several errors the one with the lowest index is reported, so the outcome does not depend on the number of threads.
+
+use crate::facts::Facts;
+use crate::function::{self, CompiledFunction, Keep};
+use crate::interpret;
+use crate::isa::Target;
+use crate::stubs::StubPlan;
+use crate::symbols::Symbol;
+use crate::trampoline::Stubs;
+use crate::translate::{self, ModuleEnv, TranslateContext};
+use cranelift_codegen::Context;
+use cranelift_frontend::FunctionBuilderContext;
+use rayon::ThreadPool;
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use wasmc_environ::builtins::Builtin;
+use wasmc_environ::decode::{Decoded, FunctionToValidate, decode};
+use wasmc_environ::features::Features;
+use wasmc_environ::jit::{CompileError, Interpret};
+use wasmc_environ::names::function_names;
+use wasmc_environ::types::AbiSignature;
+use wasmc_environ::vmoffsets::VMOffsets;
+use wasmc_environ::{DecodeError, DefinedFuncIndex, Module, Tunables, scan};
+use wasmparser::FuncValidatorAllocations;
+
+/// A stack for the code generator's recursion over deeply nested input.
+const WORKER_STACK: usize = 16 << 20;
+/// More threads than this are not started, whatever is asked for.
+const MAX_JOBS: usize = 1024;
+/// Modules with less code than this are compiled on the calling thread: starting others would take longer.
+const SMALL_MODULE: usize = 2 << 10;
+
+/// What to make of each function.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Code, and what `Keep` says.
+    Code(Keep),
+    /// Only the CLIF, as text; no stubs.
+    Clif,
+}
+
+/// What a compilation depends on.
+pub struct Options<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// Functions to leave uncompiled.
+    pub interpret: &'a [Interpret],
+    /// Options that change code.
+    pub tunables: &'a Tunables,
+    /// Proposals that are on.
+    pub features: &'a Features,
+    /// What to make.
+    pub emit: Emit,
+    /// Called with the number of finished functions and of all of them, from any thread.
+    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+}
+
+/// A compiled module.
+pub struct CompiledModule {
+    /// The module, with its closed tables.
+    pub module: Module,
+    /// For each defined function whether it was left uncompiled.
+    pub interpreted: Vec<bool>,
+    /// The signatures with stubs, by the number in `Symbol::Stub`.
+    pub signatures: Vec<AbiSignature>,
+    /// The defined functions in order, then the stubs.
+    pub items: Vec<(Symbol, CompiledFunction)>,
+}
+
+/// The threads for compilations that do not ask for a number: started once, since a server may compile often.
+static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+
+/// Runs `work` with as many threads as asked for.
+///
+/// # Errors
+/// That of `work`, or if the threads cannot be started. A panic is an error too: what catches those of single
+/// functions does not see the rest of the pipeline.
+pub fn with_threads<R: Send>(jobs: Option<usize>, work: impl FnOnce() -> Result<R, CompileError> + Send) -> Result<R, CompileError> {
+    let start = |threads: usize| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .stack_size(WORKER_STACK)
+            .thread_name(|i| format!("compile-{i}"))
+            .build()
+            .map_err(|e| CompileError::Output(format!("cannot start {threads} threads: {e}")))
+    };
+    let work = || catch_unwind(AssertUnwindSafe(work));
+    let outcome = match (jobs, THREADS.get()) {
+        (Some(n), _) => start(n.clamp(1, MAX_JOBS))?.install(work),
+        (None, Some(shared)) => shared.install(work),
+        (None, None) => {
+            let pool = start(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS))?;
+            THREADS.get_or_init(|| pool).install(work)
+        }
+    };
+    outcome.unwrap_or_else(|panic| Err(CompileError::Output(format!("the compiler panicked: {}", panic_message(&*panic)))))
+}
+
+/// Decodes, validates and compiles a module. To be called in `with_threads`.
+///
+/// # Errors
+/// If the module is not valid, an option does not fit it, or the code generator fails.
+pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, CompileError> {
+    let Decoded { mut module, functions } = decode(wasm, options.features)?;
+    let interpreted = interpret::resolve(&module, options.interpret, &|| function_names(&module, wasm))?;
+    let facts = Facts::of(&functions);
+    module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
+    let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
+    let plan = match options.emit {
+        Emit::Clif => StubPlan::default(),
+        Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
+    };
+    drop(facts);
+
+    let isa = &*options.target.isa;
+    let env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
+    let stubs = Stubs { module: &module, offsets: &offsets, env: &env, isa, signatures: &plan.signatures };
+    let shared = Shared { options, wasm, stubs: &stubs, interpreted: &interpreted };
+    let mut tasks: Vec<Task<'_>> = functions
+        .into_iter()
+        .enumerate()
+        .map(|(i, f)| {
+            let range = f.body.range();
+            Task { number: i, size: (range.end - range.start) as usize, work: Work::Body(DefinedFuncIndex::from_u32(i as u32), f) }
+        })
+        .collect();
+    let first_stub = tasks.len();
+    tasks.extend(plan.symbols.iter().enumerate().map(|(i, s)| Task { number: first_stub + i, size: 0, work: Work::Stub(*s) }));
+    let mut items = run(&shared, tasks)?;
+
+    // The trampolines of builtins are made for what the code turned out to call.
+    let used: BTreeSet<u32> = items
+        .iter()
+        .flat_map(|(_, f)| f.relocations.iter())
+        .filter_map(|r| if let Symbol::Builtin(b) = r.symbol { Some(b as u32) } else { None })
+        .collect();
+    let tasks = used
+        .into_iter()
+        .filter_map(|b| Builtin::ALL.get(b as usize))
+        .enumerate()
+        .map(|(i, b)| Task { number: i, size: 0, work: Work::Stub(Symbol::Builtin(*b)) })
+        .collect();
+    items.append(&mut run(&Shared { options: &Options { progress: None, ..*options }, ..shared }, tasks)?);
+    Ok(CompiledModule { signatures: plan.signatures, interpreted, items, module })
+}
+
+/// Something to compile.
+struct Task<'a> {
+    /// Place among the results.
+    number: usize,
+    /// Bytes of wasm.
+    size: usize,
+    work: Work<'a>,
+}
+
+enum Work<'a> {
+    Body(DefinedFuncIndex, FunctionToValidate<'a>),
+    Stub(Symbol),
+}
+
+/// What all threads read.
+struct Shared<'a> {
+    options: &'a Options<'a>,
+    wasm: &'a [u8],
+    stubs: &'a Stubs<'a>,
+    interpreted: &'a [bool],
+}
+
+/// Where tasks come from and where results go.
+struct Queue<'a> {
+    tasks: Mutex<std::vec::IntoIter<Task<'a>>>,
+    /// The lowest number that failed; tasks above it need not be done.
+    failed: AtomicUsize,
+    done: AtomicUsize,
+    total: usize,
+    finished: Mutex<Vec<Results>>,
+}
+
+#[derive(Default)]
+struct Results {
+    items: Vec<(usize, Symbol, CompiledFunction)>,
+    errors: Vec<(usize, CompileError)>,
+}
+
+fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
+    let total = tasks.len();
+    let bytes: usize = tasks.iter().map(|t| t.size.max(16)).sum();
+    tasks.sort_by_key(|t| (std::cmp::Reverse(t.size), t.number));
+    let queue = Queue {
+        tasks: Mutex::new(tasks.into_iter()),
+        failed: AtomicUsize::new(usize::MAX),
+        done: AtomicUsize::new(0),
+        total,
+        finished: Mutex::new(Vec::new()),
+    };
+    let threads = rayon::current_num_threads().min(total);
+    if threads <= 1 || bytes < SMALL_MODULE {
+        work_off(shared, &queue);
+    } else {
+        rayon::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|_| work_off(shared, &queue));
+            }
+        });
+    }
+    let finished = queue.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut slots: Vec<Option<(Symbol, CompiledFunction)>> = Vec::new();
+    slots.resize_with(total, || None);
+    let mut first_error: Option<(usize, CompileError)> = None;
+    for results in finished {
+        for (number, symbol, f) in results.items {
+            slots[number] = Some((symbol, f));
+        }
+        for (number, e) in results.errors {
+            if first_error.as_ref().is_none_or(|(n, _)| number < *n) {
+                first_error = Some((number, e));
+            }
+        }
+    }
+    match first_error {
+        Some((_, e)) => Err(e),
+        None => Ok(slots.into_iter().flatten().collect()),
+    }
+}
+
+/// Takes tasks until there are none.
+fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
+    let mut worker = Worker::default();
+    let mut results = Results::default();
+    loop {
+        let task = queue.tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(Task { number, work, .. }) = task else { break };
+        if number > queue.failed.load(Relaxed) {
+            continue;
+        }
+        let symbol = match &work {
+            Work::Body(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
+            Work::Stub(symbol) => *symbol,
+        };
+        // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.compile(shared, symbol, work)));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            worker = Worker::default();
+            Err(codegen_error(shared, symbol, format!("the code generator panicked: {}", panic_message(&*panic))))
+        });
+        match outcome {
+            Ok(f) => results.items.push((number, symbol, f)),
+            Err(e) => {
+                queue.failed.fetch_min(number, Relaxed);
+                results.errors.push((number, e));
+            }
+        }
+        let done = 1 + queue.done.fetch_add(1, Relaxed);
+        if let Some(progress) = shared.options.progress {
+            progress(done, queue.total);
+        }
+    }
+    queue.finished.lock().unwrap_or_else(PoisonError::into_inner).push(results);
+}
+
+/// What a thread keeps from function to function.
+struct Worker {
+    context: Context,
+    translate: TranslateContext,
+    builder: FunctionBuilderContext,
+    allocations: FuncValidatorAllocations,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            context: Context::new(),
+            translate: TranslateContext::default(),
+            builder: FunctionBuilderContext::new(),
+            allocations: FuncValidatorAllocations::default(),
+        }
+    }
+}
+
+impl Worker {
+    fn compile(&mut self, shared: &Shared<'_>, symbol: Symbol, work: Work<'_>) -> Result<CompiledFunction, CompileError> {
+        self.context.clear();
+        // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
+        // a third of which have handlers, that took 40 % of the compile time.
+        self.context.func.dfg.exception_tables.clear();
+        match work {
+            Work::Body(index, f) if shared.interpreted[index.index()] => {
+                let mut validator = f.validator.into_validator(std::mem::take(&mut self.allocations));
+                validator.validate(&f.body).map_err(DecodeError::from)?;
+                self.allocations = validator.into_allocations();
+                self.stub(shared, symbol)?;
+            }
+            Work::Body(index, f) => {
+                translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+            }
+            Work::Stub(symbol) => self.stub(shared, symbol)?,
+        }
+        match shared.options.emit {
+            Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep).map_err(|m| codegen_error(shared, symbol, m)),
+        }
+    }
+
+    fn stub(&mut self, shared: &Shared<'_>, symbol: Symbol) -> Result<(), CompileError> {
+        shared.stubs.build(symbol, &mut self.context.func, &mut self.builder).map_err(|m| codegen_error(shared, symbol, m))
+    }
+}
+
+#[cold]
+fn codegen_error(shared: &Shared<'_>, symbol: Symbol, message: String) -> CompileError {
+    let function = match symbol {
+        Symbol::Function(index) => match function_names(shared.stubs.module, shared.wasm).get(&index) {
+            Some(name) => format!("{index} ({name})"),
+            None => index.to_string(),
+        },
+        stub => format!("{stub:?}"),
+    };
+    CompileError::Codegen { function, message }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(s), _) => s,
+        (None, Some(s)) => s,
+        (None, None) => "no message",
+    }
+}

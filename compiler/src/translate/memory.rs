@@ -1,0 +1,165 @@
+//! Loads, stores and `memory.size`. A memory32 in its reservation needs no check: the index is zero-extended, the static
+//! offset is the instruction's own, and whatever lies outside the memory faults. Every other memory goes through
+//! `bounds`.
+
+use super::FuncTranslator;
+use super::region::Region;
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::immediates::Offset32;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use wasmc_environ::MemoryIndex;
+use wasmc_environ::types::MemoryType;
+use wasmc_environ::vmlayout::offsets;
+use wasmparser::{MemArg, MemArgTarget};
+
+/// How the bytes of an access become a value.
+#[derive(Copy, Clone)]
+pub(super) enum Width {
+    /// All bytes of the type.
+    Full,
+    U8,
+    S8,
+    U16,
+    S16,
+    U32,
+    S32,
+}
+
+impl Width {
+    fn bytes(self, ty: Type) -> u32 {
+        match self {
+            Self::Full => ty.bytes(),
+            Self::U8 | Self::S8 => 1,
+            Self::U16 | Self::S16 => 2,
+            Self::U32 | Self::S32 => 4,
+        }
+    }
+}
+
+impl FuncTranslator<'_, '_> {
+    /// Pops an address and gives the operand of an access of `access_bytes` there: flags, address and offset. Where the
+    /// memory needs it, the check for the whole access is emitted.
+    pub(super) fn memory_operand(&mut self, memarg: &MemArg, access_bytes: u32) -> (MemFlagsData, Value, Offset32) {
+        let memory = memory_of(memarg);
+        let index = self.pop();
+        let index = self.index64(index);
+        let flags = self.memory_flags(memory);
+        if !self.is_static(memory) {
+            let address = self.checked_address(memory, index, memarg.offset, access_bytes);
+            return (flags, address, 0.into());
+        }
+        let base = self.memory_base(memory);
+        let address = self.builder.ins().iadd(base, index);
+        match i32::try_from(memarg.offset) {
+            Ok(offset) => (flags, address, offset.into()),
+            // Offsets of a memory32 are 32 bits wide, so the sum cannot wrap.
+            Err(_) => (flags, self.builder.ins().iadd_imm_u(address, memarg.offset as i64), 0.into()),
+        }
+    }
+
+    /// Whether accesses rely on the memory's reservation instead of checks.
+    fn is_static(&self, memory: MemoryIndex) -> bool {
+        let ty = self.memory_type(memory);
+        self.env.tunables.static_memory && !ty.memory64 && ty.page_size_log2 == 16
+    }
+
+    pub(super) fn memory_type(&self, memory: MemoryIndex) -> &MemoryType {
+        &self.env.module.memories[memory.index()]
+    }
+
+    /// An index or length as I64, which is zero-extended if it is narrower.
+    pub(super) fn index64(&mut self, value: Value) -> Value {
+        if self.type_of(value) == types::I64 { value } else { self.builder.ins().uextend(types::I64, value) }
+    }
+
+    /// The first byte of a memory. Loaded once, at the head of the function, from where the optimiser moves it to its
+    /// uses: that is cheaper than to load it again at every access and have most of the loads merged.
+    pub(super) fn memory_base(&mut self, memory: MemoryIndex) -> Value {
+        if let Some((_, base)) = self.buffers.memory_bases.iter().find(|(m, _)| *m == memory) {
+            return *base;
+        }
+        let flags = self.constant();
+        let (entry, vmctx, env) = (self.entry(), self.vmctx, self.env);
+        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(entry);
+        let base = match env.module.defined_memory(memory) {
+            Some(defined) => cursor.ins().load(types::I64, flags, vmctx, env.offsets.memory(defined) as i32 + offsets::MEMORY_BASE),
+            None => {
+                let definition = cursor.ins().load(types::I64, flags, vmctx, env.offsets.imported_memory(memory) as i32);
+                cursor.ins().load(types::I64, flags, definition, offsets::MEMORY_BASE)
+            }
+        };
+        self.buffers.memory_bases.push((memory, base));
+        base
+    }
+
+    /// The size of a memory in bytes, which is a constant if it cannot grow.
+    pub(super) fn memory_length(&mut self, memory: MemoryIndex) -> Value {
+        let ty = *self.memory_type(memory);
+        if ty.limits.max == Some(ty.limits.min)
+            && let Some(bytes) = ty.min_bytes()
+        {
+            return self.builder.ins().iconst(types::I64, bytes as i64);
+        }
+        let (base, offset) = match self.env.module.defined_memory(memory) {
+            Some(defined) => (self.vmctx, self.env.offsets.memory(defined) as i32),
+            None => {
+                let flags = self.constant();
+                let offset = self.env.offsets.imported_memory(memory) as i32;
+                (self.builder.ins().load(types::I64, flags, self.vmctx, offset), 0)
+            }
+        };
+        let flags = self.trusted(Region::Runtime);
+        self.builder.ins().load(types::I64, flags, base, offset + offsets::MEMORY_LENGTH)
+    }
+
+    pub(super) fn memory_size(&mut self, memory: u32) {
+        let memory = MemoryIndex::from_u32(memory);
+        let ty = *self.memory_type(memory);
+        let bytes = self.memory_length(memory);
+        let pages = self.builder.ins().ushr_imm_u(bytes, i64::from(ty.page_size_log2));
+        let pages = self.narrow(pages, ty.memory64);
+        self.push(pages);
+    }
+
+    /// An I64 as the type of sizes of a memory or table.
+    pub(super) fn narrow(&mut self, value: Value, is_64: bool) -> Value {
+        if is_64 { value } else { self.builder.ins().ireduce(types::I32, value) }
+    }
+
+    pub(super) fn load(&mut self, memarg: &MemArg, ty: Type, width: Width) {
+        let (flags, address, offset) = self.memory_operand(memarg, width.bytes(ty));
+        let ins = self.builder.ins();
+        let value = match width {
+            Width::Full => ins.load(ty, flags, address, offset),
+            Width::U8 => ins.uload8(ty, flags, address, offset),
+            Width::S8 => ins.sload8(ty, flags, address, offset),
+            Width::U16 => ins.uload16(ty, flags, address, offset),
+            Width::S16 => ins.sload16(ty, flags, address, offset),
+            Width::U32 => ins.uload32(flags, address, offset),
+            Width::S32 => ins.sload32(flags, address, offset),
+        };
+        self.push(value);
+    }
+
+    pub(super) fn store(&mut self, memarg: &MemArg, width: Width) {
+        let value = self.pop();
+        let bytes = width.bytes(self.type_of(value));
+        let (flags, address, offset) = self.memory_operand(memarg, bytes);
+        let ins = self.builder.ins();
+        match width {
+            Width::Full => ins.store(flags, value, address, offset),
+            Width::U8 | Width::S8 => ins.istore8(flags, value, address, offset),
+            Width::U16 | Width::S16 => ins.istore16(flags, value, address, offset),
+            Width::U32 | Width::S32 => ins.istore32(flags, value, address, offset),
+        };
+    }
+}
+
+/// The memory of an access.
+pub(super) fn memory_of(memarg: &MemArg) -> MemoryIndex {
+    match memarg.target {
+        MemArgTarget::Memory(i) => MemoryIndex::from_u32(i),
+        // Only with a proposal that `Features` cannot switch on, so validation has refused it.
+        MemArgTarget::Array(_) => MemoryIndex::from_u32(0),
+    }
+}

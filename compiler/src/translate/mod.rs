@@ -1,0 +1,299 @@
+//! The translator: a function's wasm operators -> CLIF, validated on the way in the same pass. It works on one function
+//! at a time and shares nothing mutable with others, so functions are translated in parallel and the result does not
+//! depend on the order. It never recurses on the nesting of the input, and never panics on it.
+//!
+//! `FuncTranslator` holds the state: the operand stack of CLIF values, the stack of control constructs, and what was
+//! already declared in the function. Each file adds the operators of one family to it.
+
+mod bounds;
+mod bulk;
+mod call;
+mod control;
+mod convert;
+mod env;
+mod exception;
+mod global;
+mod memory;
+mod numeric;
+mod operator;
+mod reference;
+mod region;
+mod simd;
+mod symbol;
+mod table;
+mod trap;
+
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod tests;
+
+pub use env::{ModuleEnv, clif_type};
+pub use trap::{from_clif, trap_code};
+
+use crate::symbols::Symbol;
+use control::Frame;
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, SourceLoc, Type, UserFuncName, Value, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use exception::TryScope;
+use wasmc_environ::decode::FunctionToValidate;
+use wasmc_environ::error::DecodeError;
+use wasmc_environ::jit::CompileError;
+use wasmc_environ::types::{AbiType, ValType};
+use wasmc_environ::{DefinedFuncIndex, FuncIndex, MemoryIndex};
+use wasmparser::{FuncValidator, FuncValidatorAllocations, FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValidatorResources};
+
+/// What a thread reuses from one function to the next.
+#[derive(Default)]
+pub struct TranslateContext {
+    builder: FunctionBuilderContext,
+    validator: FuncValidatorAllocations,
+    operators: OperatorsReaderAllocations,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
+    stack: Vec<Value>,
+    control: Vec<Frame>,
+    scopes: Vec<TryScope>,
+    symbols: symbol::Symbols,
+    args: Vec<Value>,
+    block_args: Vec<BlockArg>,
+    memory_bases: Vec<(MemoryIndex, Value)>,
+}
+
+/// Validates a function and translates it to CLIF in `out`, which is cleared first.
+///
+/// # Errors
+/// If the function is not valid, or uses an operator that is not supported.
+pub fn translate_function(
+    env: &ModuleEnv<'_>,
+    cx: &mut TranslateContext,
+    index: DefinedFuncIndex,
+    f: FunctionToValidate<'_>,
+    out: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let FunctionToValidate { validator, body } = f;
+    let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
+    let result = translate_body(env, cx, index, &mut validator, &body, out);
+    cx.validator = validator.into_allocations();
+    result
+}
+
+fn translate_body(
+    env: &ModuleEnv<'_>,
+    cx: &mut TranslateContext,
+    index: DefinedFuncIndex,
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+    out: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let start = body.range().start;
+    if env.tunables.meter || env.tunables.trace {
+        return Err(DecodeError::unsupported("counting instructions or tracing calls in compiled code", start).into());
+    }
+    let func = env.module.func_index(index);
+    out.clear();
+    out.name = UserFuncName::User(Symbol::Function(func).to_name());
+    out.signature = env.signature(env.module.type_of(func));
+
+    // The builder's context is only put back if it was emptied by `finalize`: after an error it is dropped.
+    let mut builder_cx = std::mem::take(&mut cx.builder);
+    let buffers = std::mem::take(&mut cx.buffers);
+    let mut t = FuncTranslator::new(env, FunctionBuilder::new(out, &mut builder_cx), buffers);
+    t.offset = start;
+    t.begin(func);
+
+    let mut locals = body.get_locals_reader().map_err(DecodeError::from)?;
+    for _ in 0..locals.get_count() {
+        let offset = locals.original_position();
+        let (count, ty) = locals.read().map_err(DecodeError::from)?;
+        validator.define_locals(offset, count, ty).map_err(DecodeError::from)?;
+        t.declare_locals(count, ValType::from_wasmparser(ty, offset)?);
+    }
+
+    let mut reader = locals.get_binary_reader();
+    reader.set_features(*validator.features());
+    let mut operators = OperatorsReader::new_with_allocs(reader, std::mem::take(&mut cx.operators));
+    while !operators.eof() {
+        let (op, offset) = operators.read_with_offset().map_err(DecodeError::from)?;
+        validator.op(offset, &op).map_err(DecodeError::from)?;
+        t.set_offset(offset)?;
+        t.operator(&op)?;
+    }
+    operators.finish().map_err(DecodeError::from)?;
+    cx.operators = operators.into_allocations();
+
+    let FuncTranslator { builder, mut buffers, .. } = t;
+    builder.finalize(env.isa.frontend_config());
+    buffers.clear();
+    cx.builder = builder_cx;
+    cx.buffers = buffers;
+    Ok(())
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.stack.clear();
+        self.control.clear();
+        self.scopes.clear();
+        self.symbols.clear();
+        self.args.clear();
+        self.block_args.clear();
+        self.memory_bases.clear();
+    }
+}
+
+/// The state of a function's translation.
+pub(super) struct FuncTranslator<'a, 'm> {
+    /// The function under construction. The current block is never filled while `reachable`.
+    pub(super) builder: FunctionBuilder<'a>,
+    /// What all functions of the module share.
+    pub(super) env: &'a ModuleEnv<'m>,
+    /// Byte offset of the current operator in the module.
+    pub(super) offset: u64,
+    /// The hidden parameter.
+    pub(super) vmctx: Value,
+    /// Whether the current operator can be reached. If not, only the control constructs are followed.
+    pub(super) reachable: bool,
+    /// How many constructs were opened in unreachable code; they have no `Frame`.
+    dead_depth: u32,
+    /// How many operands all branches so far carry.
+    carried: usize,
+    buffers: Buffers,
+}
+
+/// Greatest number of CLIF instructions in a function. Cranelift refuses functions with more than two million virtual
+/// registers, so none of this size would compile; the limit keeps a small hostile module from filling the memory first.
+const MAX_INSTRUCTIONS: usize = 16 << 20;
+/// Greatest number of operands that all branches of a function carry, for the same reason: two bytes of wasm can be a
+/// branch with a thousand operands.
+const MAX_CARRIED: usize = 64 << 20;
+
+impl<'a, 'm> FuncTranslator<'a, 'm> {
+    fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers) -> Self {
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        builder.ensure_inserted_block();
+        let vmctx = builder.block_params(entry)[0];
+        // Without a region, the stores before each call would hide every other store from the alias analysis.
+        builder.make_stack_map_alias_region(Box::new(|set, _, _, _| Some(region::Region::roots(set))));
+        Self { builder, env, offset: 0, vmctx, reachable: true, dead_depth: 0, carried: 0, buffers }
+    }
+
+    /// Opens the function: its parameters become locals, its body a construct that branches can leave.
+    fn begin(&mut self, func: FuncIndex) {
+        let ty = self.env.module.type_of(func);
+        for (i, param) in ty.params.iter().enumerate() {
+            let variable = self.declare_local(*param);
+            let value = self.builder.func.dfg.block_params(self.entry())[i + 1];
+            self.builder.def_var(variable, value);
+        }
+        self.push_function_frame(&ty.results);
+    }
+
+    fn entry(&self) -> ir::Block {
+        // The entry block is the first that is created.
+        ir::Block::from_u32(0)
+    }
+
+    fn declare_local(&mut self, ty: ValType) -> Variable {
+        let variable = self.builder.declare_var(clif_type(ty.abi()));
+        if ty.is_heap_ref() {
+            self.builder.declare_var_needs_stack_map(variable);
+        }
+        variable
+    }
+
+    /// Declares locals that start as 0 or null. Variables are numbered as the locals are.
+    fn declare_locals(&mut self, count: u32, ty: ValType) {
+        if count == 0 {
+            return;
+        }
+        let zero = self.zero(ty.abi());
+        for _ in 0..count {
+            let variable = self.declare_local(ty);
+            self.builder.def_var(variable, zero);
+        }
+    }
+
+    /// 0 or null.
+    pub(super) fn zero(&mut self, ty: AbiType) -> Value {
+        match ty {
+            AbiType::I32 | AbiType::HeapRef => self.builder.ins().iconst(types::I32, 0),
+            AbiType::I64 | AbiType::FuncRef => self.builder.ins().iconst(types::I64, 0),
+            AbiType::F32 => self.builder.ins().f32const(0.0),
+            AbiType::F64 => self.builder.ins().f64const(0.0),
+            AbiType::V128 => self.v128_const([0; 16]),
+        }
+    }
+
+    /// A vector constant, as `I8X16`.
+    pub(super) fn v128_const(&mut self, bytes: [u8; 16]) -> Value {
+        let constant = self.builder.func.dfg.constants.insert(bytes.as_slice().into());
+        self.builder.ins().vconst(types::I8X16, constant)
+    }
+
+    fn set_offset(&mut self, offset: u64) -> Result<(), CompileError> {
+        self.offset = offset;
+        let location = u32::try_from(offset).unwrap_or(u32::MAX);
+        self.builder.set_srcloc(SourceLoc::new(location));
+        if self.builder.func.dfg.num_insts() > MAX_INSTRUCTIONS || self.carried > MAX_CARRIED {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self) -> CompileError {
+        DecodeError::limit("function too large: its branches and accesses take too many instructions", self.offset).into()
+    }
+
+    /// Pushes an operand.
+    #[inline]
+    pub(super) fn push(&mut self, value: Value) {
+        self.buffers.stack.push(value);
+    }
+
+    /// Pushes an operand of a type; references are declared to the stack maps.
+    pub(super) fn push_typed(&mut self, value: Value, ty: AbiType) {
+        self.declare_root(value, ty);
+        self.buffers.stack.push(value);
+    }
+
+    /// Declares a value to the stack maps if it is a reference into the store's heap.
+    pub(super) fn declare_root(&mut self, value: Value, ty: AbiType) {
+        if ty == AbiType::HeapRef {
+            self.builder.declare_value_needs_stack_map(value);
+        }
+    }
+
+    /// Pops an operand. Validation has established that there is one.
+    #[inline]
+    #[track_caller]
+    pub(super) fn pop(&mut self) -> Value {
+        self.buffers.stack.pop().expect("a validated function's operand stack")
+    }
+
+    /// Pops the last two operands, in the order in which they were pushed.
+    #[inline]
+    pub(super) fn pop2(&mut self) -> (Value, Value) {
+        let b = self.pop();
+        let a = self.pop();
+        (a, b)
+    }
+
+    /// The CLIF type of a value.
+    pub(super) fn type_of(&self, value: Value) -> Type {
+        self.builder.func.dfg.value_type(value)
+    }
+
+    /// The error of an operator that is not supported.
+    #[cold]
+    pub(super) fn unsupported(&self, what: impl Into<String>) -> CompileError {
+        DecodeError::unsupported(what, self.offset).into()
+    }
+}

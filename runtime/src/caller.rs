@@ -1,0 +1,72 @@
+//! What a host function knows about its caller: the store, and the instance that imported it.
+
+use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+use crate::engine::Engine;
+use crate::extern_::Extern;
+use crate::instance::{Instance, InstanceData};
+use crate::store::StoreInner;
+use std::ptr::NonNull;
+use wasmc_environ::vmlayout::*;
+
+/// The store, as a host function gets it, and the instance that imported the host function.
+pub struct Caller<'a, T: 'static> {
+    store: StoreContextMut<'a, T>,
+    instance: Option<NonNull<InstanceData>>,
+}
+
+impl<'a, T: 'static> Caller<'a, T> {
+    /// # Safety
+    /// `exit` is the binding of a host function that its store, whose data has this type, is calling; `'a` ends with the call.
+    #[inline(always)]
+    pub(crate) unsafe fn new(exit: *mut VMExitContext) -> Self {
+        // SAFETY: by the caller.
+        unsafe {
+            let vmctx: *mut VMContextHead = (*exit).vmctx.cast();
+            let instance = if vmctx.is_null() { None } else { NonNull::new((*vmctx).instance.cast()) };
+            let store = NonNull::new_unchecked((*(*exit).store).store.cast::<StoreInner<T>>());
+            Self { store: StoreContextMut::new(store), instance }
+        }
+    }
+
+    /// The host's data in the store.
+    #[inline]
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The host's data in the store.
+    #[inline]
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+
+    /// The store's engine.
+    pub fn engine(&self) -> &Engine {
+        self.store.engine()
+    }
+
+    /// The instance that imported the host function; `None` if the host called it itself.
+    pub fn instance(&self) -> Option<Instance> {
+        self.instance.map(|data| Instance::from_raw(self.store.opaque().id, data))
+    }
+
+    /// An export of the instance that imported the host function.
+    pub fn get_export(&mut self, name: &str) -> Option<Extern> {
+        self.instance()?.get_export(&mut self.store, name)
+    }
+}
+
+impl<T: 'static> AsContext for Caller<'_, T> {
+    type Data = T;
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        self.store.as_context()
+    }
+}
+
+impl<T: 'static> AsContextMut for Caller<'_, T> {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        self.store.as_context_mut()
+    }
+}

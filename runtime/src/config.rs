@@ -1,0 +1,129 @@
+//! What an engine is made from: which proposals are on, how code is made, how large stacks are. Plain data: the engine
+//! checks it, everything else only reads it.
+
+use std::sync::Arc;
+use wasmc_environ::Tunables;
+use wasmc_environ::features::Features;
+use wasmc_environ::jit::{Interpret, JitCompiler};
+use wasmc_environ::limits;
+
+/// How the functions of a module that is loaded from WebAssembly run.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// As native code, made in memory by [`Config::compiler`].
+    #[default]
+    Compiled,
+    /// By the interpreter: starts at once and needs no compiler.
+    Interpreted,
+}
+
+/// The configuration of an [`Engine`](crate::Engine).
+///
+/// ```
+/// use wasmc_runtime::{Config, Engine, Tier};
+/// let engine = Engine::new(Config::new().tier(Tier::Interpreted).stack_size(1 << 20))?;
+/// # Ok::<(), wasmc_runtime::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) stack_size: u64,
+    pub(crate) tunables: Tunables,
+    pub(crate) features: Features,
+    pub(crate) compiler: Option<Arc<dyn JitCompiler>>,
+    pub(crate) tier: Tier,
+    pub(crate) interpret: Vec<Interpret>,
+    pub(crate) verify_text: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            stack_size: limits::DEFAULT_STACK_SIZE,
+            tunables: Tunables::default(),
+            features: Features::default(),
+            compiler: None,
+            tier: Tier::default(),
+            interpret: Vec::new(),
+            verify_text: true,
+        }
+    }
+}
+
+impl Config {
+    /// The default configuration: no compiler, the default proposals, 8 MiB of stack.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes of stack that WebAssembly may use in a store, on every tier. What host functions need comes on top.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: u64) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Whether 32-bit memories reserve 8 GiB of address space each, so that no access needs a check (the default), or
+    /// every access is checked: slower, but many more memories fit under a limit on address space.
+    #[must_use]
+    pub fn static_memory(mut self, on: bool) -> Self {
+        self.tunables.static_memory = on;
+        self
+    }
+
+    /// All options that change generated code at once.
+    #[must_use]
+    pub fn tunables(mut self, tunables: Tunables) -> Self {
+        self.tunables = tunables;
+        self
+    }
+
+    /// Which proposals are on.
+    #[must_use]
+    pub fn features(mut self, features: Features) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// What makes native code from WebAssembly in memory, for [`Tier::Compiled`].
+    #[must_use]
+    pub fn compiler(mut self, compiler: Arc<dyn JitCompiler>) -> Self {
+        self.compiler = Some(compiler);
+        self
+    }
+
+    /// How modules that are loaded from WebAssembly run. Artifacts always run their native code.
+    #[must_use]
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = tier;
+        self
+    }
+
+    /// Functions that [`Tier::Compiled`] leaves to the interpreter.
+    #[must_use]
+    pub fn interpret(mut self, functions: Vec<Interpret>) -> Self {
+        self.interpret = functions;
+        self
+    }
+
+    /// Whether the digest of an artifact's machine code is checked when it is loaded (the default). Without it, loading
+    /// does not read the code; only for folders that nobody else can write to.
+    #[must_use]
+    pub fn verify_text_hash(mut self, on: bool) -> Self {
+        self.verify_text = on;
+        self
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("stack_size", &self.stack_size)
+            .field("tunables", &self.tunables)
+            .field("features", &self.features)
+            .field("compiler", &self.compiler.is_some())
+            .field("tier", &self.tier)
+            .field("interpret", &self.interpret)
+            .field("verify_text", &self.verify_text)
+            .finish()
+    }
+}

@@ -1,0 +1,66 @@
+//! The engine: a configuration, and what all modules and stores made with it share: the interned types and the stubs.
+//! Cheap to clone; usable from every thread.
+
+use crate::Result;
+use crate::config::Config;
+use crate::registry::Registry;
+use std::sync::Arc;
+
+/// Greatest stack that a store can be given.
+const MAX_STACK: u64 = 4 << 30;
+/// Least stack that a store can be given.
+const MIN_STACK: u64 = 64 << 10;
+
+/// What modules and stores are made with.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+struct EngineInner {
+    config: Config,
+    registry: Arc<Registry>,
+}
+
+impl Engine {
+    /// Makes an engine.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself or asks for what this machine cannot give.
+    pub fn new(config: Config) -> Result<Self> {
+        anyhow::ensure!(
+            (MIN_STACK..=MAX_STACK).contains(&config.stack_size),
+            "a stack of {} bytes is not possible: choose between {MIN_STACK} and {MAX_STACK} bytes",
+            config.stack_size
+        );
+        Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()) }) })
+    }
+
+    /// The configuration that the engine was made with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Whether two handles are to the same engine: only then modules of one can run in stores of the other.
+    pub fn same(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.inner, &b.inner)
+    }
+
+    #[inline]
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.inner.registry
+    }
+}
+
+impl Default for Engine {
+    /// An engine with the default configuration.
+    fn default() -> Self {
+        Self { inner: Arc::new(EngineInner { config: Config::default(), registry: Arc::new(Registry::default()) }) }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,604 @@
+//! Instantiation, in the order of the specification (3.0, "Instantiation"): check the imports; allocate the instance with
+//! functions, memories, globals, tables; then run what can be seen from outside: element segments, data segments, the start
+//! function. Up to there a failure leaves nothing behind. From there the instance stays in the store even if it traps,
+//! because other instances may hold its functions by then; and what was written before the trap stays written.
+
+use crate::Result;
+use crate::code::Code;
+use crate::error::{IncompatibleImport, wrong_store};
+use crate::exec::{self, Callee};
+use crate::extern_::Extern;
+use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
+use crate::instance::{Instance, InstanceData, vmctx_layout};
+use crate::module::{Module, ModuleInner};
+use crate::ops::{self, at};
+use crate::store::StoreOpaque;
+use crate::trap::Trap;
+use crate::types::ExternType;
+use crate::vm::memory::{MemoryConfig, MemoryStorage};
+use crate::vm::table::TableStorage;
+use crate::vm::{self};
+use anyhow::{Context as _, bail, ensure};
+use smallvec::SmallVec;
+use std::alloc::{alloc_zeroed, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use wasmc_environ::const_expr::{ConstExpr, ConstOp};
+use wasmc_environ::module::{ElementItems, Module as EnvModule, SegmentMode};
+use wasmc_environ::types::*;
+use wasmc_environ::vmlayout::*;
+use wasmc_environ::*;
+
+/// What an import gets.
+#[derive(Copy, Clone)]
+pub(crate) enum Import<'a> {
+    /// Something of the store.
+    Extern(Extern),
+    /// A host function that is not bound to a store yet.
+    Host(&'a Arc<AnyHostFunc>),
+}
+
+/// Instantiates a module.
+///
+/// # Safety
+/// `store` is alive and nobody holds a Rust reference into it; host functions are for stores with this type of data.
+pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, imports: &[Import<'_>]) -> Result<Instance> {
+    let module = &module.inner;
+    // SAFETY: by the caller.
+    unsafe {
+        ensure!(
+            Arc::ptr_eq(module.engine.registry(), (*store).engine.registry()),
+            "the module was made with another engine than the store"
+        );
+        let wanted = &module.env.imports;
+        ensure!(wanted.len() == imports.len(), "the module has {} imports, but {} are given", wanted.len(), imports.len());
+        for (wanted, given) in wanted.iter().zip(imports) {
+            check_import(&*store, module, wanted, given)?;
+        }
+        let this = allocate(store, module.clone());
+        if let Err(e) = define(this, imports) {
+            let store = &mut *store;
+            store.instances.pop();
+            return Err(e);
+        }
+        initialize(this)?;
+        Ok(Instance::from_raw((*store).id, NonNull::new_unchecked(this)))
+    }
+}
+
+/// The instance that a memory of the host stands in.
+///
+/// # Safety
+/// As [`instantiate`].
+pub(crate) unsafe fn host_memory(store: *mut StoreOpaque, ty: MemoryType) -> Result<NonNull<InstanceData>> {
+    let env = EnvModule { memories: vec![ty], ..EnvModule::default() };
+    // SAFETY: by the caller.
+    unsafe { host_instance(store, ModuleInner::for_host(&(*store).engine, env, None)?, 0) }
+}
+
+/// The instance that a table of the host stands in; `init` is a reference of its type.
+///
+/// # Safety
+/// As [`instantiate`].
+pub(crate) unsafe fn host_table(store: *mut StoreOpaque, ty: TableType, init: u64) -> Result<NonNull<InstanceData>> {
+    // SAFETY: by the caller.
+    unsafe {
+        let types = match ty.element.heap {
+            HeapType::Concrete(i) => {
+                let types = (*store).engine.registry().retain_type(i.as_u32());
+                Some(types.context("the type of a table names a type that this engine does not have")?)
+            }
+            _ => None,
+        };
+        let env = EnvModule { tables: vec![ty], table_inits: vec![None], ..EnvModule::default() };
+        host_instance(store, ModuleInner::for_host(&(*store).engine, env, types)?, init)
+    }
+}
+
+unsafe fn host_instance(store: *mut StoreOpaque, module: ModuleInner, init: u64) -> Result<NonNull<InstanceData>> {
+    // SAFETY: by the caller.
+    unsafe {
+        let this = allocate(store, Arc::new(module));
+        if let Err(e) = memories(this).and_then(|()| tables(this, |_| init)) {
+            let store = &mut *store;
+            store.instances.pop();
+            return Err(e);
+        }
+        reserve(this);
+        Ok(NonNull::new_unchecked(this))
+    }
+}
+
+/// Whether what is given has the type that is wanted (specification 3.0, "Import Matching").
+fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Import, given: &Import<'_>) -> Result<()> {
+    let registry = store.engine.registry();
+    let (fits, found): (bool, ExternType) = match (wanted.ty, given) {
+        (_, Import::Host(f)) => {
+            ensure!(
+                Arc::ptr_eq(f.types.registry(), registry),
+                "host function `{}`.`{}` belongs to another engine",
+                wanted.module,
+                wanted.name
+            );
+            let fits = matches!(wanted.ty, EntityType::Func(ty) if registry.is_subtype(f.type_id, module.type_ids[ty.index()]));
+            if fits {
+                return Ok(());
+            }
+            (false, ExternType::Func((*f.ty).clone()))
+        }
+        (ty, Import::Extern(Extern::Func(f))) => {
+            let id = f.type_id(store)?;
+            let fits = matches!(ty, EntityType::Func(ty) if registry.is_subtype(id, module.type_ids[ty.index()]));
+            if fits {
+                return Ok(());
+            }
+            (false, ExternType::Func((*registry.func_type(id)).clone()))
+        }
+        (ty, Import::Extern(Extern::Table(t))) => {
+            t.place(store)?;
+            // SAFETY: the table is one of this live store.
+            let found = unsafe { t.type_now() };
+            let fits = matches!(ty, EntityType::Table(ty) if table_fits(module.engine_table(ty), found));
+            (fits, ExternType::Table(found))
+        }
+        (ty, Import::Extern(Extern::Memory(m))) => {
+            let (owner, index) = m.place(store)?;
+            // SAFETY: the memory is one of this live store.
+            let (found, is_static) = unsafe { (m.type_now(), (&(*owner).memories)[index.index()].is_static()) };
+            let fits = matches!(ty, EntityType::Memory(ty) if memory_fits(ty, found));
+            // Code without checks in a memory without room behind it would reach whatever lies there.
+            if let EntityType::Memory(ty) = ty
+                && fits
+                && matches!(module.code, Code::Loaded(_))
+                && MemoryStorage::is_static_type(&ty, module.static_memory)
+                && !is_static
+            {
+                bail!(
+                    "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use \
+                     the same setting for both (`--static-memory` of the compiler, `Config::static_memory` of the engine)",
+                    wanted.module,
+                    wanted.name
+                );
+            }
+            (fits, ExternType::Memory(found))
+        }
+        (ty, Import::Extern(Extern::Global(g))) => {
+            let found = g.checked(store)?.1;
+            let fits = matches!(ty, EntityType::Global(ty) if {
+                let ty = module.engine_global(ty);
+                ty.mutable == found.mutable
+                    && if ty.mutable { ty.content == found.content } else { registry.val_subtype(found.content, ty.content) }
+            });
+            (fits, ExternType::Global(found))
+        }
+        (ty, Import::Extern(Extern::Tag(t))) => {
+            let id = t.type_id(store)?;
+            let fits = matches!(ty, EntityType::Tag(ty) if module.type_ids[ty.ty.index()] == id);
+            (fits, ExternType::Tag((*registry.func_type(id)).clone()))
+        }
+    };
+    if fits { Ok(()) } else { Err(incompatible(module, wanted, found)) }
+}
+
+#[cold]
+fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> crate::Error {
+    let module::Import { module: from, name, ty } = wanted;
+    IncompatibleImport { module: from.clone(), name: name.clone(), wanted: module.engine_entity(*ty), found }.into()
+}
+
+/// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").
+fn limits_fit(wanted: Limits, found: Limits) -> bool {
+    found.min >= wanted.min && wanted.max.is_none_or(|wanted| found.max.is_some_and(|found| found <= wanted))
+}
+
+fn table_fits(wanted: TableType, found: TableType) -> bool {
+    wanted.element == found.element && wanted.table64 == found.table64 && limits_fit(wanted.limits, found.limits)
+}
+
+fn memory_fits(wanted: MemoryType, found: MemoryType) -> bool {
+    wanted.memory64 == found.memory64
+        && wanted.shared == found.shared
+        && wanted.page_size_log2 == found.page_size_log2
+        && limits_fit(wanted.limits, found.limits)
+}
+
+/// An instance in the store, with nothing in it but the head of its `VMContext`.
+unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut InstanceData {
+    let layout = vmctx_layout(&module);
+    // SAFETY: the layout has at least the size of the head.
+    let vmctx = unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>();
+    if vmctx.is_null() {
+        handle_alloc_error(layout);
+    }
+    let env = module.env.clone();
+    let type_ids = module.type_ids.as_ptr();
+    let data = InstanceData {
+        vmctx,
+        module,
+        store,
+        memories: Vec::new(),
+        tables: Vec::new(),
+        imported_memories: Vec::new(),
+        imported_tables: Vec::new(),
+        imported_globals: Vec::new(),
+        dropped_data: vec![0; env.data.len().div_ceil(64)],
+        elem_segments: vec![Box::default(); env.elements.len()],
+        exit_contexts: Vec::new(),
+        bindings: Vec::new(),
+        host_funcs: Vec::new(),
+    };
+    // SAFETY: by the caller; the `VMContext` was just made, and the module keeps its types.
+    unsafe {
+        let instances = &mut (*store).instances;
+        let this = instances.push(data);
+        vmctx.write(VMContextHead {
+            magic: VMCONTEXT_MAGIC,
+            store: &raw mut *(*store).vm.context,
+            builtins: vm::builtin_addresses(),
+            type_ids,
+            instance: this.cast(),
+            reserved: 0,
+        });
+        this
+    }
+}
+
+/// All that cannot be seen from outside.
+unsafe fn define(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> {
+    // SAFETY: by the caller, `this` is a new instance, and the imports fit.
+    unsafe {
+        let code = &mut (*(*this).store).vm.code;
+        code.insert(&(*this).module);
+        bind_imports(this, imports)?;
+        func_refs(this);
+        memories(this)?;
+        let module = &*Arc::as_ptr(&(*this).module);
+        let imported = module.env.num_imported_tags as usize;
+        for (i, ty) in module.env.tags.iter().enumerate().skip(imported) {
+            let type_id = module.type_ids[ty.ty.index()];
+            *at((*this).vmctx, module.offsets.tag(DefinedTagIndex::from_u32((i - imported) as u32))) =
+                VMTagDefinition { type_id, reserved: 0 };
+        }
+        for (i, init) in module.env.global_inits.iter().enumerate() {
+            let value = evaluate(this, init);
+            *at((*this).vmctx, module.offsets.global(DefinedGlobalIndex::from_u32(i as u32))) = VMGlobalDefinition { value };
+        }
+        tables(this, |i| module.env.table_inits[i].as_ref().map_or(0, |e| evaluate(this, e).lo))?;
+        reserve(this);
+    }
+    Ok(())
+}
+
+/// Writes the imports into the `VMContext`. Each kind has its own index space, numbered in the order of the imports.
+unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> {
+    // SAFETY: by the caller.
+    unsafe {
+        let (vmctx, store) = ((*this).vmctx, (*this).store);
+        let module = &*Arc::as_ptr(&(*this).module);
+        let is_host = |i: &&Import<'_>| match i {
+            Import::Host(_) => true,
+            Import::Extern(Extern::Func(f)) => f.checked(&*store).is_ok_and(|f| (*f).kind == FuncKind::Host as u32),
+            Import::Extern(_) => false,
+        };
+        let hosts = imports.iter().filter(is_host).count();
+        (*this).bindings.reserve_exact(hosts);
+        let (mut funcs, mut tables, mut memories, mut globals, mut tags) = (0, 0, 0, 0, 0);
+        for import in imports {
+            match import {
+                Import::Host(f) => {
+                    let host_funcs = &mut (*this).host_funcs;
+                    host_funcs.push((*f).clone());
+                    bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs));
+                    funcs += 1;
+                }
+                Import::Extern(Extern::Func(f)) => {
+                    let index = FuncIndex::from_u32(funcs);
+                    let func_ref = f.checked(&*store)?;
+                    if (*func_ref).kind == FuncKind::Host as u32 {
+                        // The store keeps the function already. It learns of its new importer by a binding of its own.
+                        bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index);
+                    } else {
+                        let stubs = &module.import_stubs[index.index()];
+                        if (*func_ref).ctx != (*func_ref).vmctx
+                            && let Some(code) = exit_code(&*(*func_ref).ctx.cast(), stubs)
+                        {
+                            // A function without native code: from now on there are stubs for it.
+                            (*func_ref).code = code;
+                        }
+                        let VMFuncRef { code, ctx, .. } = *func_ref;
+                        *at(vmctx, module.offsets.imported_function(index)) = VMFunctionImport { code, ctx, func_ref };
+                    }
+                    funcs += 1;
+                }
+                Import::Extern(Extern::Table(t)) => {
+                    let place = t.place(&*store)?;
+                    *at(vmctx, module.offsets.imported_table(TableIndex::from_u32(tables))) = t.definition();
+                    (*this).imported_tables.push(place);
+                    tables += 1;
+                }
+                Import::Extern(Extern::Memory(m)) => {
+                    let place = m.place(&*store)?;
+                    *at(vmctx, module.offsets.imported_memory(MemoryIndex::from_u32(memories))) = m.definition();
+                    (*this).imported_memories.push(place);
+                    memories += 1;
+                }
+                Import::Extern(Extern::Global(g)) => {
+                    let (definition, ty) = g.checked(&*store)?;
+                    *at(vmctx, module.offsets.imported_global(GlobalIndex::from_u32(globals))) = definition;
+                    (*this).imported_globals.push(ty);
+                    globals += 1;
+                }
+                Import::Extern(Extern::Tag(t)) => {
+                    ensure!(t.type_id(&*store).is_ok(), wrong_store("tag"));
+                    *at(vmctx, module.offsets.imported_tag(TagIndex::from_u32(tags))) = t.definition();
+                    tags += 1;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Binds a host function to the instance that imports it.
+unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: FuncIndex) {
+    // SAFETY: by the caller; `bindings` has the capacity for all, so that none moves.
+    unsafe {
+        let (store, vmctx, module) = ((*this).store, (*this).vmctx, &*Arc::as_ptr(&(*this).module));
+        let mut stubs = module.import_stubs[index.index()];
+        if !stubs.has_exit() {
+            stubs = (*store).stubs((*host).type_id);
+        }
+        let bindings = &mut (*this).bindings;
+        debug_assert!(bindings.len() < bindings.capacity());
+        bindings.push(ExitBinding::new(store, host, vmctx, index.as_u32(), &stubs));
+        let binding = bindings.as_mut_ptr().add(bindings.len() - 1);
+        ExitBinding::tie(binding);
+        let VMFuncRef { code, ctx, .. } = (*binding).func_ref;
+        let func_ref = &raw mut (*binding).func_ref;
+        *at(vmctx, module.offsets.imported_function(index)) = VMFunctionImport { code, ctx, func_ref };
+    }
+}
+
+/// Fills the references to the module's own functions.
+unsafe fn func_refs(this: *mut InstanceData) {
+    // SAFETY: by the caller; `exit_contexts` has its size from the start, so that none moves.
+    unsafe {
+        let (vmctx, store, module) = ((*this).vmctx, (*this).store, &*Arc::as_ptr(&(*this).module));
+        if module.func_refs.is_empty() {
+            return;
+        }
+        let refs: *mut VMFuncRef = at(vmctx, module.offsets.func_ref(FuncRefIndex::from_u32(0)));
+        for (i, t) in module.func_refs.iter().enumerate() {
+            let code = std::ptr::with_exposed_provenance(t.code);
+            let (type_id, kind, func_index) = (t.type_id, t.kind, t.func_index);
+            refs.add(i).write(VMFuncRef { code, ctx: vmctx.cast(), vmctx: vmctx.cast(), type_id, kind, func_index, reserved: 0 });
+        }
+        if matches!(module.code, Code::Loaded(_)) {
+            return;
+        }
+        let exits = &mut (*this).exit_contexts;
+        let context: *mut VMStoreContext = &raw mut *(*store).vm.context;
+        exits.extend(module.func_refs.iter().map(|t| VMExitContext {
+            array_fn: exec::interpreted_exit_fn(),
+            typed_fn: std::ptr::null(),
+            store: context,
+            vmctx: vmctx.cast(),
+            data: std::ptr::null_mut(),
+            type_id: t.type_id,
+            func_index: t.func_index,
+        }));
+        let exits = exits.as_mut_ptr();
+        for (i, t) in module.func_refs.iter().enumerate() {
+            let (func_ref, exit) = (refs.add(i), exits.add(i));
+            (*func_ref).ctx = exit.cast();
+            if let Some(code) = exit_code(&*exit, &(*store).stubs(t.type_id)) {
+                (*func_ref).code = code;
+            }
+        }
+    }
+}
+
+/// Makes the memories, with their images.
+unsafe fn memories(this: *mut InstanceData) -> Result<()> {
+    // SAFETY: by the caller.
+    unsafe {
+        let module = &*Arc::as_ptr(&(*this).module);
+        let config = MemoryConfig { static_memory: module.static_memory, ..MemoryConfig::default() };
+        let imported = module.env.num_imported_memories as usize;
+        for (i, ty) in module.env.memories[imported..].iter().enumerate() {
+            let index = DefinedMemoryIndex::from_u32(i as u32);
+            let image = match &module.code {
+                Code::Loaded(code) => code.memory_image(index),
+                Code::None => None,
+            };
+            let memory = MemoryStorage::new(ty, &config, image)?;
+            *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
+            (*this).memories.push(memory);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tables that are not closed; `init` gives the first value of the elements of each.
+unsafe fn tables(this: *mut InstanceData, init: impl Fn(usize) -> u64) -> Result<()> {
+    // SAFETY: by the caller.
+    unsafe {
+        let module = &*Arc::as_ptr(&(*this).module);
+        let imported = module.env.num_imported_tables as usize;
+        for (i, ty) in module.env.tables[imported..].iter().enumerate() {
+            let index = DefinedTableIndex::from_u32(i as u32);
+            let table = match module.env.closed_table(module.env.table_index(index)) {
+                Some(_) => None,
+                None => Some(TableStorage::new(ty, init(i))?),
+            };
+            if let Some(table) = &table {
+                *at((*this).vmctx, module.offsets.table(index)) = table.definition();
+            }
+            (*this).tables.push(table);
+        }
+    }
+    Ok(())
+}
+
+/// Tells the handler of faults where the memories are.
+unsafe fn reserve(this: *mut InstanceData) {
+    // SAFETY: by the caller.
+    unsafe {
+        let vm = &mut (*(*this).store).vm;
+        for memory in &(*this).memories {
+            vm.add_reserved(memory.reserved());
+        }
+    }
+}
+
+/// The value of a constant expression. Validation has seen to types and indices.
+unsafe fn evaluate(this: *mut InstanceData, expr: &ConstExpr) -> ValRaw {
+    let vmctx = unsafe { (*this).vmctx };
+    let mut stack: SmallVec<[ValRaw; 8]> = SmallVec::new();
+    for op in &expr.ops {
+        let mut binary = |f: fn(u64, u64) -> ValRaw| {
+            let (b, a) = (stack.pop().unwrap_or_default(), stack.pop().unwrap_or_default());
+            f(a.lo, b.lo)
+        };
+        let value = match *op {
+            ConstOp::I32Const(v) => ValRaw::i32(v),
+            ConstOp::I64Const(v) => ValRaw::i64(v),
+            ConstOp::F32Const(v) => ValRaw::f32_bits(v),
+            ConstOp::F64Const(v) => ValRaw::f64_bits(v),
+            ConstOp::V128Const(v) => ValRaw::v128(v),
+            // SAFETY: by the caller; earlier globals and all imports are there.
+            ConstOp::GlobalGet(i) => unsafe { (*ops::global(vmctx, i)).value },
+            ConstOp::RefNull(_) => ValRaw::u64(0),
+            // SAFETY: by the caller; the references are there.
+            ConstOp::RefFunc(i) => ValRaw::u64(unsafe { ops::func_ref(vmctx, i) } as u64),
+            ConstOp::I32Add => binary(|a, b| ValRaw::u32((a as u32).wrapping_add(b as u32))),
+            ConstOp::I32Sub => binary(|a, b| ValRaw::u32((a as u32).wrapping_sub(b as u32))),
+            ConstOp::I32Mul => binary(|a, b| ValRaw::u32((a as u32).wrapping_mul(b as u32))),
+            ConstOp::I64Add => binary(|a, b| ValRaw::u64(a.wrapping_add(b))),
+            ConstOp::I64Sub => binary(|a, b| ValRaw::u64(a.wrapping_sub(b))),
+            ConstOp::I64Mul => binary(|a, b| ValRaw::u64(a.wrapping_mul(b))),
+        };
+        stack.push(value);
+    }
+    stack.pop().unwrap_or_default()
+}
+
+/// The elements of a segment.
+unsafe fn items(this: *mut InstanceData, items: &ElementItems) -> Box<[u64]> {
+    // SAFETY: by the caller; the references are there.
+    unsafe {
+        match items {
+            ElementItems::Functions(f) => f.iter().map(|i| ops::func_ref((*this).vmctx, *i) as u64).collect(),
+            ElementItems::Expressions(_, e) => e.iter().map(|e| evaluate(this, e).lo).collect(),
+        }
+    }
+}
+
+/// An offset in a memory or table: an i32 is unsigned.
+unsafe fn offset(this: *mut InstanceData, expr: &ConstExpr) -> u64 {
+    // SAFETY: by the caller.
+    expr.as_constant_offset().unwrap_or_else(|| unsafe { evaluate(this, expr).lo })
+}
+
+/// All that can be seen from outside.
+unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
+    // SAFETY: by the caller.
+    unsafe {
+        let (vmctx, store, module) = ((*this).vmctx, (*this).store, &*Arc::as_ptr(&(*this).module));
+        let trap = |code: TrapCode| crate::Error::from(Trap::from(code));
+        // Passive segments first: an active one that traps does not keep them from being there for who calls later.
+        for (i, segment) in module.env.elements.iter().enumerate() {
+            if let SegmentMode::Passive = segment.mode {
+                (&mut (*this).elem_segments)[i] = items(this, &segment.items);
+            }
+        }
+        for segment in &module.env.elements {
+            if let SegmentMode::Active { target, offset: at } = &segment.mode {
+                // The elements of a closed table are in the code already.
+                if module.env.closed_table(*target).is_some() {
+                    continue;
+                }
+                let items = items(this, &segment.items);
+                let to = ops::elements(ops::table_definition(vmctx, *target), offset(this, at), items.len() as u64).map_err(trap)?;
+                to.copy_from_nonoverlapping(items.as_ptr(), items.len());
+            }
+        }
+        for (i, segment) in module.env.data.iter().enumerate() {
+            if let SegmentMode::Active { target, offset: at } = &segment.mode {
+                let index = DataIndex::from_u32(i as u32);
+                if !in_image(module, *target) {
+                    let data = module.data(index);
+                    let to = ops::bytes(ops::memory_definition(vmctx, *target), offset(this, at), data.len() as u64).map_err(trap)?;
+                    to.copy_from_nonoverlapping(data.as_ptr(), data.len());
+                }
+                ops::data_drop(vmctx, index);
+            }
+        }
+        if let Some(func) = module.env.start {
+            let mut args = [ValRaw::default()];
+            let status = exec::enter_function(store, Callee::Direct { vmctx, func }, args.as_mut_ptr());
+            if status != STATUS_OK {
+                return Err(StoreOpaque::take_error(store, status));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the active segments of a memory are part of its image.
+fn in_image(module: &ModuleInner, memory: MemoryIndex) -> bool {
+    match (&module.code, module.env.defined_memory(memory)) {
+        (Code::Loaded(code), Some(i)) => code.memory_image(i).is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::*;
+
+    fn engine() -> Engine {
+        Engine::new(Config::new().tier(Tier::Interpreted)).unwrap()
+    }
+
+    fn module(engine: &Engine, text: &str) -> Module {
+        Module::new(engine, wat::parse_str(text).unwrap()).unwrap()
+    }
+
+    fn instances(store: &Store<()>) -> usize {
+        store.as_context().opaque().instances.iter().count()
+    }
+
+    #[test]
+    fn an_instance_stays_once_others_may_refer_to_it() {
+        let engine = engine();
+        let mut store = Store::new(&engine, ());
+        let cannot_allocate = module(&engine, "(module (memory 1) (table 10000001 funcref))");
+        Instance::new(&mut store, &cannot_allocate, &[]).unwrap_err();
+        assert_eq!(instances(&store), 0);
+        let traps = module(&engine, "(module (func $f unreachable) (start $f))");
+        Instance::new(&mut store, &traps, &[]).unwrap_err();
+        assert_eq!(instances(&store), 1);
+        let works = module(&engine, r#"(module (func (export "f") (result i32) (i32.const 3)))"#);
+        let i = Instance::new(&mut store, &works, &[]).unwrap();
+        assert_eq!(i.get_typed_func::<(), i32>(&mut store, "f").unwrap().call(&mut store, ()).unwrap(), 3);
+    }
+
+    #[test]
+    fn constant_expressions_wrap() {
+        let engine = engine();
+        let mut store = Store::new(&engine, ());
+        let m = module(
+            &engine,
+            r#"(module
+                (global (export "a") i32 (i32.add (i32.const 0x7fffffff) (i32.const 1)))
+                (global (export "b") i32 (i32.sub (i32.const -0x80000000) (i32.const 1)))
+                (global (export "c") i64 (i64.mul (i64.const 0x4000000000000000) (i64.const 2)))
+                (global (export "d") i64 (i64.sub (i64.add (i64.const 5) (i64.const 6)) (i64.const 12))))"#,
+        );
+        let i = Instance::new(&mut store, &m, &[]).unwrap();
+        let mut get = |name| i.get_global(&mut store, name).unwrap().get(&mut store);
+        assert_eq!((get("a").i32(), get("b").i32()), (Some(i32::MIN), Some(i32::MAX)));
+        assert_eq!((get("c").i64(), get("d").i64()), (Some(i64::MIN), Some(-1)));
+    }
+}

@@ -1,0 +1,266 @@
+//! Loads and stores. Every access is checked against the memory's current length; for memory 0 base and length are in
+//! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction;
+//! whatever does not fit that (another memory, 64-bit addresses, larger offsets) takes the `Far` form.
+
+use super::call::defined_at;
+use super::dispatch::*;
+use core::marker::PhantomData;
+use wasmc_environ::TrapCode;
+use wasmc_environ::vmlayout::VMMemoryDefinition;
+
+/// How an instruction names the bytes that it accesses.
+pub(super) trait Address {
+    /// Least length of an instruction with this address.
+    const WORDS: usize;
+    /// The first of `size` bytes, or `None` if they are not all in the memory.
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8>;
+}
+
+/// Memory 0, an i32 from `X`, offset in the upper half of word 1.
+pub(super) struct Near<X>(PhantomData<X>);
+/// Memory 0, address in the upper half of word 1.
+pub(super) struct Fixed;
+/// Address in the slot in field `F`, word 2 the offset of the memory's definition (`defined_at`), word 3 the offset.
+pub(super) struct Far<const F: usize>;
+
+impl<X: Src<u32>> Address for Near<X> {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: an address within the memory's length is within its allocation. The sum of two 32-bit numbers and a size cannot overflow.
+        unsafe {
+            let at = X::get(r) as usize + high(r) as usize;
+            if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl Address for Fixed {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`.
+        unsafe {
+            let at = high(r) as usize;
+            if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl<const F: usize> Address for Far<F> {
+    const WORDS: usize = 4;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`; an i32 in a slot is zero-extended.
+        unsafe {
+            let memory = defined_at::<VMMemoryDefinition>((*r.cx).vmctx, word::<2>(r) as u32);
+            let at = (*slot::<F>(r)).checked_add(word::<3>(r))?;
+            let end = at.checked_add(size as u64)?;
+            if end > (*memory).current_length { None } else { Some((*memory).base.add(at as usize)) }
+        }
+    }
+}
+
+/// A load: how many bytes, and what becomes of them.
+pub(super) trait Load {
+    type Raw: Copy;
+    type Out: Val;
+    fn extend(raw: Self::Raw) -> Self::Out;
+}
+
+/// A store.
+pub(super) trait Store {
+    type Raw: Copy;
+    type In: Val;
+    fn wrap(v: Self::In) -> Self::Raw;
+}
+
+op! {
+    /// Loads to field 0, from the address in field 1.
+    load[L: Load, X: Address, D: Dst] |r| {
+        match X::find(&r, const { size_of::<L::Raw>() }) {
+            Some(p) => {
+                let v = L::extend(p.cast::<L::Raw>().read_unaligned());
+                D::put(&mut r, v);
+                next!(r, const { X::WORDS })
+            }
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// Stores field 1, to the address in field 0.
+    store[T: Store, X: Address, V: Src<T::In>] |r| {
+        let v = T::wrap(V::get(&r));
+        match X::find(&r, const { size_of::<T::Raw>() }) {
+            Some(p) => {
+                p.cast::<T::Raw>().write_unaligned(v);
+                next!(r, const { longer(X::WORDS, V::WORDS) })
+            }
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// `field 0 = load(field 1 + field 2)`, with an offset of 16 bits in field 3.
+    load_indexed[L: Load, X: Src<u32>, D: Dst] |r| {
+        let index = <S<2> as Src<u32>>::get(&r);
+        let at = X::get(&r).wrapping_add(index) as usize + (field::<3>(&r) as u16) as usize;
+        if at + const { size_of::<L::Raw>() } > r.len {
+            trap!(r, TrapCode::MemoryOutOfBounds)
+        }
+        let v = L::extend(r.mem.add(at).cast::<L::Raw>().read_unaligned());
+        D::put(&mut r, v);
+        next!(r, 2)
+    }
+
+    /// Loads 16 bytes to two slots at field 0.
+    load_vector[X: Address] |r| {
+        match X::find(&r, 16) {
+            Some(p) => {
+                let v = p.cast::<[u64; 2]>().read_unaligned();
+                slot::<0>(&r).cast::<[u64; 2]>().write(v);
+                next!(r, const { X::WORDS })
+            }
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// Stores 16 bytes from two slots at field 1.
+    store_vector[X: Address] |r| {
+        match X::find(&r, 16) {
+            Some(p) => {
+                let v = slot::<1>(&r).cast::<[u64; 2]>().read();
+                p.cast::<[u64; 2]>().write_unaligned(v);
+                next!(r, const { X::WORDS })
+            }
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+}
+
+/// The handlers of a load, by its address: `s`lot, `a`ccumulator, fixed, far.
+pub(super) struct LoadForms {
+    pub s: Forms,
+    pub a: Forms,
+    pub fixed: Forms,
+    pub far: Forms,
+    /// Sum of two slots, of the accumulator and a slot.
+    pub indexed: [Forms; 2],
+}
+
+/// The handlers of a store, by its address and value: `s`lot, `a`ccumulator, `i`mmediate in word 2.
+pub(super) struct StoreForms {
+    pub ss: Handler,
+    pub sa: Handler,
+    pub si: Handler,
+    pub as_: Handler,
+    pub ai: Handler,
+    /// Only where address and value have different accumulators.
+    pub aa: Handler,
+    pub fixed_s: Handler,
+    pub fixed_a: Handler,
+    pub fixed_i: Handler,
+    pub far_s: Handler,
+}
+
+pub(super) trait HasLoadForms {
+    const FORMS: &'static LoadForms;
+}
+
+pub(super) trait HasStoreForms {
+    const FORMS: &'static StoreForms;
+}
+
+const fn both<L: Load, X: Address>() -> Forms {
+    [load::<L, X, ToAcc>, load::<L, X, ToSlot>]
+}
+
+const fn load_forms<L: Load>() -> LoadForms {
+    LoadForms {
+        s: both::<L, Near<S<1>>>(),
+        a: both::<L, Near<A>>(),
+        fixed: both::<L, Fixed>(),
+        far: both::<L, Far<1>>(),
+        indexed: [
+            [load_indexed::<L, S<1>, ToAcc>, load_indexed::<L, S<1>, ToSlot>],
+            [load_indexed::<L, A, ToAcc>, load_indexed::<L, A, ToSlot>],
+        ],
+    }
+}
+
+const fn store_forms<T: Store>() -> StoreForms {
+    StoreForms {
+        ss: store::<T, Near<S<0>>, S<1>>,
+        sa: store::<T, Near<S<0>>, A>,
+        si: store::<T, Near<S<0>>, W>,
+        as_: store::<T, Near<A>, S<1>>,
+        ai: store::<T, Near<A>, W>,
+        aa: store::<T, Near<A>, A>,
+        fixed_s: store::<T, Fixed, S<1>>,
+        fixed_a: store::<T, Fixed, A>,
+        fixed_i: store::<T, Fixed, W>,
+        far_s: store::<T, Far<0>, S<1>>,
+    }
+}
+
+macro_rules! loads {
+    ($($name:ident $raw:ty => $out:ident |$v:ident| $body:expr;)*) => {$(
+        pub(super) struct $name;
+        impl Load for $name {
+            type Raw = $raw;
+            type Out = $out;
+            #[inline(always)]
+            fn extend($v: $raw) -> $out {
+                $body
+            }
+        }
+        impl HasLoadForms for $name {
+            const FORMS: &'static LoadForms = &load_forms::<$name>();
+        }
+    )*};
+}
+
+macro_rules! stores {
+    ($($name:ident $in:ident => $raw:ty;)*) => {$(
+        pub(super) struct $name;
+        impl Store for $name {
+            type Raw = $raw;
+            type In = $in;
+            #[inline(always)]
+            fn wrap(v: $in) -> $raw {
+                v as $raw
+            }
+        }
+        impl HasStoreForms for $name {
+            const FORMS: &'static StoreForms = &store_forms::<$name>();
+        }
+    )*};
+}
+
+loads! {
+    I32Load u32 => u32 |v| v;
+    I64Load u64 => u64 |v| v;
+    F32Load f32 => f32 |v| v;
+    F64Load f64 => f64 |v| v;
+    I32Load8S i8 => u32 |v| v as u32;
+    I32Load8U u8 => u32 |v| v as u32;
+    I32Load16S i16 => u32 |v| v as u32;
+    I32Load16U u16 => u32 |v| v as u32;
+    I64Load8S i8 => u64 |v| v as u64;
+    I64Load8U u8 => u64 |v| v as u64;
+    I64Load16S i16 => u64 |v| v as u64;
+    I64Load16U u16 => u64 |v| v as u64;
+    I64Load32S i32 => u64 |v| v as u64;
+    I64Load32U u32 => u64 |v| v as u64;
+}
+
+stores! {
+    I32Store u32 => u32;
+    I64Store u64 => u64;
+    F32Store f32 => f32;
+    F64Store f64 => f64;
+    I32Store8 u32 => u8;
+    I32Store16 u32 => u16;
+    I64Store8 u64 => u8;
+    I64Store16 u64 => u16;
+    I64Store32 u64 => u32;
+}

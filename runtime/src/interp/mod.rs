@@ -1,0 +1,27 @@
+//! The interpreter: runs functions that have no native code. A function is translated at its first call into
+//! instructions for a machine with registers (`translate`), which handlers execute that call one another (`dispatch`).
+//! It shares `VMContext`, memories, tables, globals and the semantics in `ops` with compiled code.
+//!
+//! * `code`: translated functions, and what a module keeps of them
+//! * `frame`: the value stack, frames, and walking them
+//! * `dispatch`: handlers, operands, accumulators
+//! * `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`: the instructions
+//! * `simd`: what vector instructions compute
+//! * `translate`: from WebAssembly to instructions
+
+mod call;
+mod code;
+mod control;
+mod convert;
+mod dispatch;
+mod frame;
+mod memory;
+mod numeric;
+mod simd;
+mod table;
+mod translate;
+mod vector;
+
+pub(crate) use call::run;
+pub(crate) use code::InterpModule;
+pub(crate) use frame::{InterpActivation, InterpStack, frames, visit_roots};

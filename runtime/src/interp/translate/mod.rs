@@ -1,0 +1,272 @@
+//! From a function's WebAssembly to the interpreter's instructions, in one pass.
+//!
+//! Every local has a slot, and so has every position of the operand stack. Pushing a local or a constant emits nothing:
+//! the instruction that pops it names the local's slot or takes the constant as an immediate. A result stays in the
+//! accumulator of its class; the instruction that made it is patched to store it as well if something needs the
+//! accumulator before the result is used. `local.set` redirects the instruction before it to the local's slot, and a
+//! comparison before a branch or a selection becomes part of it.
+//!
+//! * `operand`: the operand stack, accumulators, moving values to slots
+//! * `emit`: the forms of instructions by where their operands are
+//! * `control`: blocks, branches, returns, exceptions
+//! * `call`: calls
+//! * `operator`: which instruction becomes what
+//!
+//! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
+
+mod call;
+mod control;
+mod emit;
+mod operand;
+mod operator;
+
+use super::code::{Body, Catch, Func, HEADER, Sig, Try, Ty, slots};
+use super::control as handlers;
+use super::dispatch::{Ip, address};
+use crate::Result;
+use crate::code::Code;
+use crate::module::ModuleInner;
+use anyhow::{Context as _, anyhow};
+use control::{Block, Label, Pad};
+use emit::Last;
+use operand::{Entry, Pending};
+use wasmc_environ::module::Module;
+use wasmc_environ::wasmparser::{BinaryReader, FunctionBody};
+use wasmc_environ::{DefinedFuncIndex, FuncIndex};
+
+/// Numbers of the accumulators by class of type: integers and references, f64, f32.
+const CLASSES: usize = 3;
+
+/// The accumulator of a type; `None` for vectors.
+fn class(ty: Ty) -> Option<usize> {
+    match ty {
+        Ty::I32 | Ty::I64 | Ty::FuncRef | Ty::HeapRef => Some(0),
+        Ty::F64 => Some(1),
+        Ty::F32 => Some(2),
+        Ty::V128 => None,
+    }
+}
+
+/// Something that validation rules out.
+fn invalid() -> crate::Error {
+    anyhow!("internal error: the interpreter met a function body that is not valid")
+}
+
+/// A slot's number does not fit a field: translate again, with slots to copy through.
+#[derive(Debug)]
+struct TooFar;
+
+impl core::fmt::Display for TooFar {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("internal error: a frame of the interpreter is too large")
+    }
+}
+
+impl core::error::Error for TooFar {}
+
+/// State of the translation of one function.
+struct Translator<'a> {
+    module: &'a ModuleInner,
+    env: &'a Module,
+    sig: &'a Sig,
+    /// Instructions.
+    code: Vec<u64>,
+    /// See `Body::map`.
+    map: Vec<(u32, u32)>,
+    /// Offset of the current operator in the wasm binary.
+    offset: u32,
+    /// Slot and type of each local.
+    locals: Vec<(i32, Ty)>,
+    /// How many operands are just the local with this index.
+    forwarded: Vec<u32>,
+    /// Operands.
+    stack: Vec<Entry>,
+    /// No operand below this position is a local or in an accumulator.
+    settled: usize,
+    /// Slot of the next operand.
+    height: i32,
+    /// Slots that the frame needs.
+    max: i32,
+    /// Operands that are only in an accumulator.
+    pending: [Option<Pending>; CLASSES],
+    /// The slot whose value an accumulator has.
+    holds: [Option<i32>; CLASSES],
+    /// The instruction emitted last.
+    last: Last,
+    /// Instructions before this index may not be changed: a branch leads here.
+    floor: usize,
+    /// First of the slots to copy through, in a function with very many slots.
+    temporaries: Option<i32>,
+    blocks: Vec<Block<'a>>,
+    labels: Vec<Label>,
+    tries: Vec<Try>,
+    pads: Vec<Pad>,
+    roots: Vec<i32>,
+    reachable: bool,
+    /// Blocks begun in unreachable code.
+    skipped: u32,
+}
+
+/// Translates a function; the result is its first instruction.
+///
+/// # Errors
+/// If the module does not have its WebAssembly any more, or the body is not valid.
+pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
+    if func.body().is_some() {
+        // Another thread did it.
+        return Ok(func.code.load(core::sync::atomic::Ordering::Acquire));
+    }
+    let env = &*module.env;
+    let wasm = module.wasm().context("cannot interpret: the artifact was stripped of its WebAssembly")?;
+    let range = env.bodies.get(func.index.index()).ok_or_else(invalid)?;
+    let bytes = wasm.get(range.start as usize..range.end as usize).ok_or_else(invalid)?;
+    let index = env.func_index(func.index);
+    let body = match Translator::new(module, index, false).run(bytes, range.start as usize) {
+        Err(e) if e.is::<TooFar>() => Translator::new(module, index, true).run(bytes, range.start as usize)?,
+        other => other?,
+    };
+    Ok(func.publish(body))
+}
+
+/// Whether a function of a module has no native code.
+pub(super) fn is_interpreted(module: &ModuleInner, func: DefinedFuncIndex) -> bool {
+    match &module.code {
+        Code::None => true,
+        Code::Loaded(code) => !code.is_compiled(func),
+    }
+}
+
+impl<'a> Translator<'a> {
+    fn new(module: &'a ModuleInner, index: FuncIndex, far: bool) -> Self {
+        let env = &*module.env;
+        Self {
+            module,
+            env,
+            sig: module.interp.sig(env, env.functions[index.index()]),
+            code: Vec::new(),
+            map: Vec::new(),
+            offset: 0,
+            locals: Vec::new(),
+            forwarded: Vec::new(),
+            stack: Vec::new(),
+            settled: 0,
+            height: 0,
+            max: 0,
+            pending: [None; CLASSES],
+            holds: [None; CLASSES],
+            last: Last::NONE,
+            floor: 0,
+            temporaries: far.then_some(0),
+            blocks: Vec::new(),
+            labels: Vec::new(),
+            tries: Vec::new(),
+            pads: Vec::new(),
+            roots: Vec::new(),
+            reachable: true,
+            skipped: 0,
+        }
+    }
+
+    fn run(mut self, bytes: &'a [u8], start: usize) -> Result<Body> {
+        let body = FunctionBody::new(BinaryReader::new(bytes, start as u64));
+        let mut reader = body.get_locals_reader()?;
+        let mut at = super::frame::shared_base(self.sig.shared_slots());
+        for ty in &self.sig.params {
+            self.add_local(at, *ty);
+            at += slots(*ty) as i32;
+        }
+        at = self.temporaries.map_or(0, |_| operand::TEMPORARY_SLOTS);
+        let first = at;
+        for _ in 0..reader.get_count() {
+            let (count, ty) = reader.read()?;
+            let ty = value_type(ty)?;
+            for _ in 0..count {
+                self.add_local(at, ty);
+                at += slots(ty) as i32;
+            }
+        }
+        self.code.reserve(bytes.len());
+        // Filled in at the end: the bytes that the frame needs.
+        self.code.push(0);
+        if at > first {
+            self.code.push(address(handlers::zero));
+            self.code.push(u64::from(first as u32) | ((at - first) as u64) << 32);
+        }
+        self.height = at;
+        self.max = at;
+        self.floor = self.code.len();
+        self.begin_function();
+
+        let mut operators = wasmc_environ::wasmparser::OperatorsReader::new(reader.get_binary_reader());
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            self.offset = offset as u32;
+            self.operator(&operator)?;
+            if self.blocks.is_empty() {
+                break;
+            }
+        }
+        self.finish(start as u32)
+    }
+
+    fn add_local(&mut self, slot: i32, ty: Ty) {
+        self.locals.push((slot, ty));
+        self.forwarded.push(0);
+        if ty == Ty::HeapRef {
+            self.roots.push(slot);
+        }
+    }
+
+    fn finish(mut self, wasm_start: u32) -> Result<Body> {
+        if !self.blocks.is_empty() {
+            return Err(invalid());
+        }
+        self.emit_pads()?;
+        self.code[0] = (self.max as u64 + 1) * 8;
+        let tries = core::mem::take(&mut self.tries);
+        let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
+        self.roots.sort_unstable();
+        self.roots.dedup();
+        Ok(Body {
+            words: self.code.into_boxed_slice(),
+            entry: 1,
+            wasm_start,
+            map: self.map.into_boxed_slice(),
+            tries,
+            roots: self.roots.into_boxed_slice(),
+        })
+    }
+
+    /// Replaces the labels in the clauses of a `try_table` by their positions.
+    fn resolve(&self, t: Try) -> Result<Try> {
+        let resolve = |c: Catch| {
+            let target = self.labels.get(c.target as usize).and_then(|l| l.position).ok_or_else(invalid)?;
+            Ok(Catch { target, ..c })
+        };
+        Ok(Try { catches: t.catches.into_vec().into_iter().map(resolve).collect::<Result<_>>()?, ..t })
+    }
+
+    /// Notes that the instruction to be emitted next may trap or call.
+    fn mark(&mut self) {
+        self.map.push((self.code.len() as u32, self.offset));
+    }
+}
+
+/// The representation of a value type.
+fn value_type(ty: wasmc_environ::wasmparser::ValType) -> Result<Ty> {
+    use wasmc_environ::types::ValType;
+    use wasmc_environ::wasmparser::ValType as Wp;
+    Ok(match ty {
+        Wp::I32 => Ty::I32,
+        Wp::I64 => Ty::I64,
+        Wp::F32 => Ty::F32,
+        Wp::F64 => Ty::F64,
+        Wp::V128 => Ty::V128,
+        Wp::Ref(r) => ValType::Ref(wasmc_environ::types::RefType::from_wasmparser(r, 0)?).abi(),
+    })
+}
+
+/// Distance from a callee's first shared slot to its `sp`.
+fn frame_distance(sig: &Sig) -> i32 {
+    sig.shared_slots() as i32 + HEADER
+}

@@ -1,0 +1,605 @@
+//! Which instruction becomes what.
+
+use super::super::code::Ty;
+use super::super::control as handlers;
+use super::super::convert::*;
+use super::super::dispatch::{A, Forms, Handler, S, ToAcc, ToSlot, address};
+use super::super::memory::*;
+use super::super::numeric::*;
+use super::super::simd;
+use super::super::table::{self, Slow, SlowForm};
+use super::super::vector::{self, operators};
+use super::emit::{Condition, Last, Use, fields};
+use super::operand::Place;
+use super::{Translator, invalid};
+use crate::Result;
+use anyhow::bail;
+use wasmc_environ::types::HeapType;
+use wasmc_environ::wasmparser::{MemArg, Operator};
+use wasmc_environ::{MemoryIndex, TableIndex, TrapCode};
+
+/// A match on an operator: numeric instructions by their types, and the arms that are written out.
+macro_rules! match_operator {
+    (
+        $self:ident, $operator:expr;
+        binary { $($binary:ident $in:ident $out:ident;)* }
+        unary { $($unary:ident $result:ident;)* }
+        load { $($load:ident $loaded:ident;)* }
+        store { $($store:ident;)* }
+        { $($rest:tt)* }
+    ) => {
+        match $operator {
+            $(Operator::$binary => $self.binary(FormsOf::<$binary>::BINARY, Ty::$in, Ty::$out),)*
+            $(Operator::$unary => $self.unary(FormsOf::<$unary>::UNARY, Ty::$result),)*
+            $(Operator::$load { memarg } => $self.load($load::FORMS, Ty::$loaded, memarg),)*
+            $(Operator::$store { memarg } => $self.store($store::FORMS, memarg),)*
+            $($rest)*
+        }
+    };
+}
+
+impl Translator<'_> {
+    pub(super) fn operator(&mut self, operator: &Operator<'_>) -> Result<()> {
+        if !self.reachable {
+            return self.unreachable_operator(operator);
+        }
+        match_operator! { self, operator;
+            binary {
+                I32Add I32 I32; I32Sub I32 I32; I32Mul I32 I32; I32DivS I32 I32; I32DivU I32 I32; I32RemS I32 I32; I32RemU I32 I32;
+                I32And I32 I32; I32Or I32 I32; I32Xor I32 I32; I32Shl I32 I32; I32ShrS I32 I32; I32ShrU I32 I32; I32Rotl I32 I32; I32Rotr I32 I32;
+                I64Add I64 I64; I64Sub I64 I64; I64Mul I64 I64; I64DivS I64 I64; I64DivU I64 I64; I64RemS I64 I64; I64RemU I64 I64;
+                I64And I64 I64; I64Or I64 I64; I64Xor I64 I64; I64Shl I64 I64; I64ShrS I64 I64; I64ShrU I64 I64; I64Rotl I64 I64; I64Rotr I64 I64;
+                F32Add F32 F32; F32Sub F32 F32; F32Mul F32 F32; F32Div F32 F32; F32Min F32 F32; F32Max F32 F32; F32Copysign F32 F32;
+                F64Add F64 F64; F64Sub F64 F64; F64Mul F64 F64; F64Div F64 F64; F64Min F64 F64; F64Max F64 F64; F64Copysign F64 F64;
+                I32Eq I32 I32; I32Ne I32 I32; I32LtS I32 I32; I32LtU I32 I32; I32GtS I32 I32; I32GtU I32 I32; I32LeS I32 I32; I32LeU I32 I32;
+                I32GeS I32 I32; I32GeU I32 I32;
+                I64Eq I64 I32; I64Ne I64 I32; I64LtS I64 I32; I64LtU I64 I32; I64GtS I64 I32; I64GtU I64 I32; I64LeS I64 I32; I64LeU I64 I32;
+                I64GeS I64 I32; I64GeU I64 I32;
+                F32Eq F32 I32; F32Ne F32 I32; F32Lt F32 I32; F32Gt F32 I32; F32Le F32 I32; F32Ge F32 I32;
+                F64Eq F64 I32; F64Ne F64 I32; F64Lt F64 I32; F64Gt F64 I32; F64Le F64 I32; F64Ge F64 I32;
+            }
+            unary {
+                I32Clz I32; I32Ctz I32; I32Popcnt I32; I32Extend8S I32; I32Extend16S I32; I32WrapI64 I32;
+                I64Clz I64; I64Ctz I64; I64Popcnt I64; I64Extend8S I64; I64Extend16S I64; I64Extend32S I64; I64ExtendI32S I64;
+                F32Abs F32; F32Neg F32; F32Ceil F32; F32Floor F32; F32Trunc F32; F32Nearest F32; F32Sqrt F32;
+                F64Abs F64; F64Neg F64; F64Ceil F64; F64Floor F64; F64Trunc F64; F64Nearest F64; F64Sqrt F64;
+                I32TruncF32S I32; I32TruncF32U I32; I32TruncF64S I32; I32TruncF64U I32;
+                I64TruncF32S I64; I64TruncF32U I64; I64TruncF64S I64; I64TruncF64U I64;
+                I32TruncSatF32S I32; I32TruncSatF32U I32; I32TruncSatF64S I32; I32TruncSatF64U I32;
+                I64TruncSatF32S I64; I64TruncSatF32U I64; I64TruncSatF64S I64; I64TruncSatF64U I64;
+                F32ConvertI32S F32; F32ConvertI32U F32; F32ConvertI64S F32; F32ConvertI64U F32; F32DemoteF64 F32;
+                F64ConvertI32S F64; F64ConvertI32U F64; F64ConvertI64S F64; F64ConvertI64U F64; F64PromoteF32 F64;
+                I32ReinterpretF32 I32;
+            }
+            load {
+                I32Load I32; I32Load8S I32; I32Load8U I32; I32Load16S I32; I32Load16U I32; F32Load F32; F64Load F64;
+                I64Load I64; I64Load8S I64; I64Load8U I64; I64Load16S I64; I64Load16U I64; I64Load32S I64; I64Load32U I64;
+            }
+            store {
+                I32Store; I64Store; F32Store; F64Store; I32Store8; I32Store16; I64Store8; I64Store16; I64Store32;
+            }
+            {
+                Operator::Nop => Ok(()),
+                Operator::Unreachable => {
+                    self.mark();
+                    self.code.extend([address(handlers::unreachable), 0]);
+                    self.last = Last::NONE;
+                    self.stop()
+                }
+                Operator::Block { blockty } => self.block(*blockty),
+                Operator::Loop { blockty } => self.loop_(*blockty),
+                Operator::If { blockty } => self.if_(*blockty),
+                Operator::Else => self.else_(),
+                Operator::End => self.end(),
+                Operator::TryTable { try_table } => self.try_table(try_table),
+                Operator::Br { relative_depth } => self.br(*relative_depth),
+                Operator::BrIf { relative_depth } => self.br_if(*relative_depth),
+                Operator::BrTable { targets } => self.br_table(targets),
+                Operator::Return => {
+                    self.emit_return()?;
+                    self.stop()
+                }
+                Operator::Call { function_index } => self.call(*function_index),
+                Operator::CallIndirect { type_index, table_index } => self.call_indirect(*type_index, *table_index),
+                Operator::CallRef { type_index } => self.call_ref(*type_index),
+                Operator::ReturnCall { function_index } => self.return_call(*function_index),
+                Operator::ReturnCallIndirect { type_index, table_index } => self.return_call_indirect(*type_index, *table_index),
+                Operator::ReturnCallRef { type_index } => self.return_call_ref(*type_index),
+                Operator::Throw { tag_index } => self.throw(*tag_index),
+                Operator::ThrowRef => self.throw_ref(),
+                Operator::Drop => self.pop().map(|_| ()),
+                Operator::Select | Operator::TypedSelect { .. } => self.select(),
+
+                Operator::LocalGet { local_index } => {
+                    let (_, ty) = *self.locals.get(*local_index as usize).ok_or_else(invalid)?;
+                    self.forwarded[*local_index as usize] += 1;
+                    self.push(ty, Place::Local(*local_index));
+                    Ok(())
+                }
+                Operator::LocalSet { local_index } => self.local_set(*local_index, false),
+                Operator::LocalTee { local_index } => self.local_set(*local_index, true),
+                Operator::GlobalGet { global_index } => self.global_get(*global_index),
+                Operator::GlobalSet { global_index } => self.global_set(*global_index),
+                Operator::I32Const { value } => self.constant(Ty::I32, u64::from(*value as u32)),
+                Operator::I64Const { value } => self.constant(Ty::I64, *value as u64),
+                Operator::F32Const { value } => self.constant(Ty::F32, u64::from(value.bits())),
+                Operator::F64Const { value } => self.constant(Ty::F64, value.bits()),
+                Operator::I32Eqz => self.eqz(false),
+                Operator::I64Eqz => self.eqz(true),
+                // An i32 is zero-extended wherever it is.
+                Operator::I64ExtendI32U => self.reinterpret(FormsOf::<I64ExtendI32U>::UNARY, Ty::I64, true),
+                Operator::I64ReinterpretF64 => self.reinterpret(FormsOf::<I64ReinterpretF64>::UNARY, Ty::I64, false),
+                Operator::F32ReinterpretI32 => self.reinterpret(FormsOf::<F32ReinterpretI32>::UNARY, Ty::F32, false),
+                Operator::F64ReinterpretI64 => self.reinterpret(FormsOf::<F64ReinterpretI64>::UNARY, Ty::F64, false),
+
+                Operator::MemorySize { mem } => {
+                    let log2 = self.env.memories.get(*mem as usize).ok_or_else(invalid)?.page_size_log2;
+                    let ty = self.memory_index_type(*mem)?;
+                    self.slow::<table::MemorySize>(0, Some(ty), (*mem, u32::from(log2)))
+                }
+                Operator::MemoryGrow { mem } => {
+                    let ty = self.memory_index_type(*mem)?;
+                    self.slow::<table::MemoryGrow>(1, Some(ty), (*mem, u32::from(ty == Ty::I64)))
+                }
+                Operator::MemoryCopy { dst_mem, src_mem } => self.slow::<table::MemoryCopy>(3, None, (*dst_mem, *src_mem)),
+                Operator::MemoryFill { mem } => self.slow::<table::MemoryFill>(3, None, (*mem, 0)),
+                Operator::MemoryInit { data_index, mem } => self.slow::<table::MemoryInit>(3, None, (*mem, *data_index)),
+                Operator::DataDrop { data_index } => self.slow::<table::DataDrop>(0, None, (*data_index, 0)),
+                Operator::TableGet { table } => {
+                    let ty = self.table_type(*table)?;
+                    self.slow::<table::TableGet>(1, Some(ty), (*table, 0))
+                }
+                Operator::TableSet { table } => self.slow::<table::TableSet>(2, None, (*table, 0)),
+                Operator::TableSize { table } => {
+                    let ty = self.table_index_type(*table)?;
+                    self.slow::<table::TableSize>(0, Some(ty), (*table, 0))
+                }
+                Operator::TableGrow { table } => {
+                    let ty = self.table_index_type(*table)?;
+                    // The initial value is below the number of elements.
+                    self.swap()?;
+                    self.slow::<table::TableGrow>(2, Some(ty), (*table, u32::from(ty == Ty::I64)))
+                }
+                Operator::TableFill { table } => self.slow::<table::TableFill>(3, None, (*table, 0)),
+                Operator::TableCopy { dst_table, src_table } => self.slow::<table::TableCopy>(3, None, (*dst_table, *src_table)),
+                Operator::TableInit { elem_index, table } => self.slow::<table::TableInit>(3, None, (*table, *elem_index)),
+                Operator::ElemDrop { elem_index } => self.slow::<table::ElemDrop>(0, None, (*elem_index, 0)),
+
+                Operator::RefNull { hty } => {
+                    let heap = HeapType::from_wasmparser(*hty, u64::from(self.offset))?;
+                    let ty = wasmc_environ::types::ValType::Ref(wasmc_environ::types::RefType { nullable: true, heap }).abi();
+                    self.constant(ty, 0)
+                }
+                Operator::RefIsNull => self.eqz(true),
+                Operator::RefFunc { function_index } => self.slow::<table::RefFunc>(0, Some(Ty::FuncRef), (*function_index, 0)),
+                Operator::RefAsNonNull => {
+                    let operand = self.pop()?;
+                    let field = self.settle_field(&operand, 0)?;
+                    self.mark();
+                    self.code.extend([address(table::non_null), fields(field, TrapCode::NullReference as u16, 0, 0)]);
+                    self.last = Last::NONE;
+                    self.push_settled(operand.ty, operand.place);
+                    Ok(())
+                }
+                Operator::BrOnNull { relative_depth } => {
+                    let operand = self.pop()?;
+                    let field = self.settle_field(&operand, 0)?;
+                    let condition = Condition::Test { wide: true, zero: true, operand: Use::Slot(field) };
+                    self.conditional_branch(condition, true, *relative_depth)?;
+                    self.push_settled(operand.ty, operand.place);
+                    Ok(())
+                }
+                Operator::BrOnNonNull { relative_depth } => {
+                    let operand = self.pop()?;
+                    let field = self.settle_field(&operand, 0)?;
+                    let condition = Condition::Test { wide: true, zero: false, operand: Use::Slot(field) };
+                    self.push_settled(operand.ty, operand.place);
+                    self.conditional_branch(condition, true, *relative_depth)?;
+                    self.pop().map(|_| ())
+                }
+                other => self.vector_operator(other),
+            }
+        }
+    }
+
+    /// In unreachable code only the structure of blocks matters.
+    fn unreachable_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
+        match operator {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => self.skipped += 1,
+            Operator::End if self.skipped > 0 => self.skipped -= 1,
+            Operator::End => return self.end(),
+            Operator::Else if self.skipped == 0 => return self.else_(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, ty: Ty, bits: u64) -> Result<()> {
+        self.push(ty, Place::Const(bits));
+        Ok(())
+    }
+
+    /// Pushes an operand again that was popped and settled.
+    fn push_settled(&mut self, ty: Ty, place: Place) {
+        if let Place::Local(index) = place {
+            self.forwarded[index as usize] += 1;
+            self.push(ty, place);
+        } else {
+            self.push(ty, Place::Slot);
+        }
+    }
+
+    fn memory_index_type(&self, memory: u32) -> Result<Ty> {
+        let index = MemoryIndex::from_u32(memory).index();
+        Ok(if self.env.memories.get(index).ok_or_else(invalid)?.memory64 { Ty::I64 } else { Ty::I32 })
+    }
+
+    fn table_index_type(&self, table: u32) -> Result<Ty> {
+        let index = TableIndex::from_u32(table).index();
+        Ok(if self.env.tables.get(index).ok_or_else(invalid)?.table64 { Ty::I64 } else { Ty::I32 })
+    }
+
+    fn table_type(&self, table: u32) -> Result<Ty> {
+        let index = TableIndex::from_u32(table).index();
+        let element = self.env.tables.get(index).ok_or_else(invalid)?.element;
+        Ok(wasmc_environ::types::ValType::Ref(element).abi())
+    }
+
+    /// Exchanges the two topmost operands, each in its own slot, as far as the next instruction is concerned: only before an instruction that
+    /// pops both.
+    fn swap(&mut self) -> Result<()> {
+        self.materialize_top(2)?;
+        let len = self.stack.len();
+        let (lower, upper) = (self.stack[len - 2].slot, self.stack[len - 1].slot);
+        self.stack.swap(len - 2, len - 1);
+        self.stack[len - 2].slot = upper;
+        self.stack[len - 1].slot = lower;
+        Ok(())
+    }
+
+    /// An instruction that works out of line: so many operands, perhaps a result, and the two halves of word 2.
+    fn slow<F: Slow>(&mut self, operands: usize, result: Option<Ty>, (low, high): (u32, u32)) -> Result<()> {
+        // The result, if there is one, comes first.
+        let first = usize::from(result.is_some());
+        let mut numbers = [0; 4];
+        let mut bottom = self.height;
+        for i in (first..first + operands).rev() {
+            let operand = self.pop()?;
+            bottom = bottom.min(operand.slot);
+            numbers[i] = self.settle_field(&operand, i as i32)?;
+        }
+        self.height = bottom;
+        self.flush_all();
+        self.mark();
+        if result.is_some() {
+            numbers[0] = self.destination(self.height)?;
+        }
+        let at = self.code.len();
+        let [f0, f1, f2, f3] = numbers;
+        self.code.extend([address(SlowForm::<F>::HANDLER), fields(f0, f1, f2, f3), u64::from(low) | u64::from(high) << 32]);
+        self.last = Last::NONE;
+        match result {
+            Some(ty) => self.slot_result(at, ty),
+            None => Ok(()),
+        }
+    }
+
+    fn vector_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
+        match operator {
+            Operator::V128Const { value } => {
+                let to = self.destination(self.height)?;
+                let bits = u128::from_le_bytes(*value.bytes());
+                let at = self.code.len();
+                self.code.extend([address(handlers::set_vector), fields(to, 0, 0, 0), bits as u64, (bits >> 64) as u64]);
+                return self.slot_result(at, Ty::V128);
+            }
+            Operator::V128Load { memarg } => {
+                return self
+                    .vector_load([load_vector::<Near<S<1>>>, load_vector::<Near<A>>, load_vector::<Fixed>, load_vector::<Far<1>>], memarg);
+            }
+            Operator::V128Store { memarg } => {
+                return self.vector_store(
+                    [store_vector::<Near<S<0>>>, store_vector::<Near<A>>, store_vector::<Fixed>, store_vector::<Far<0>>],
+                    memarg,
+                );
+            }
+            Operator::I8x16Shuffle { lanes } => {
+                let lanes = u128::from_le_bytes(*lanes);
+                return self.vector(vector::shuffle, 2, &[lanes as u64, (lanes >> 64) as u64]);
+            }
+            _ => {}
+        }
+        if let Some(handler) = binary_handler(operator) {
+            self.vector(handler, 2, &[])
+        } else if let Some(handler) = unary_handler(operator) {
+            self.vector(handler, 1, &[])
+        } else if let Some(handler) = ternary_handler(operator) {
+            self.vector(handler, 3, &[])
+        } else if let Some([slot, acc]) = shift_handlers(operator) {
+            let by = self.pop()?;
+            let in_acc = self.in_acc(&by);
+            let by = if in_acc { 0 } else { self.settle_field(&by, 2)? };
+            let value = self.pop()?;
+            let value = self.settle_field(&value, 0)?;
+            self.emit_vector(if in_acc { acc } else { slot }, value, by, &[])
+        } else if let Some([slot, acc]) = splat_handlers(operator) {
+            let value = self.pop()?;
+            let in_acc = self.in_acc(&value);
+            let value = if in_acc { 0 } else { self.settle_field(&value, 0)? };
+            self.emit_vector(if in_acc { acc } else { slot }, value, 0, &[])
+        } else if let Some((form, lane, ty)) = scalar_handlers(operator) {
+            let value = self.pop()?;
+            let value = self.settle_field(&value, 0)?;
+            let class = super::class(ty).ok_or_else(invalid)?;
+            self.flush(class);
+            let held = self.holds[0];
+            let to = self.destination(self.height)?;
+            let at = self.code.len();
+            self.code.extend([address(form[0]), fields(to, value, u16::from(lane), 0)]);
+            let end = self.code.len();
+            self.push_acc(ty, at, form[1])?;
+            self.last = Last { result: Some(at), held, ..Last::at(at, end) };
+            Ok(())
+        } else if let Some(([slot, acc], lane)) = replace_handlers(operator) {
+            let value = self.pop()?;
+            let in_acc = self.in_acc(&value);
+            let value = if in_acc { 0 } else { self.settle_field(&value, 3)? };
+            let lanes = self.pop()?;
+            let lanes = self.settle_field(&lanes, 0)?;
+            let to = self.destination(self.height)?;
+            let at = self.code.len();
+            self.code.extend([address(if in_acc { acc } else { slot }), fields(to, lanes, u16::from(lane), value)]);
+            self.slot_result(at, Ty::V128)
+        } else if let Some((forms, memarg)) = load_handlers(operator) {
+            self.vector_load(forms, memarg)
+        } else if let Some((handler, memarg, lane)) = load_lane_handler(operator) {
+            let lanes = self.pop()?;
+            let slot = self.settle(&lanes)?;
+            let from = self.pop()?;
+            let from = self.settle_field(&from, 0)?;
+            self.mark();
+            let to = self.destination(self.height)?;
+            let at = self.code.len();
+            let [memory, offset] = self.far_address(memarg)?;
+            let last = u64::from(lane) | u64::from(slot as u32) << 32;
+            self.code.extend([address(handler), fields(to, from, 0, 0), memory, offset, last]);
+            self.slot_result(at, Ty::V128)
+        } else if let Some((handler, memarg, lane)) = store_lane_handler(operator) {
+            let value = self.pop()?;
+            let value = self.settle_field(&value, 1)?;
+            let to = self.pop()?;
+            let to = self.settle_field(&to, 0)?;
+            self.mark();
+            let [memory, offset] = self.far_address(memarg)?;
+            self.code.extend([address(handler), fields(to, value, 0, 0), memory, offset, u64::from(lane)]);
+            self.last = Last::NONE;
+            Ok(())
+        } else {
+            bail!("the interpreter does not have the instruction {operator:?}")
+        }
+    }
+
+    /// So many vectors to one, with more words.
+    fn vector(&mut self, handler: Handler, operands: usize, more: &[u64]) -> Result<()> {
+        let mut numbers = [0; 3];
+        for i in (0..operands).rev() {
+            let operand = self.pop()?;
+            numbers[i] = self.settle_field(&operand, i as i32)?;
+        }
+        let [a, b, c] = numbers;
+        let to = self.destination(self.height)?;
+        let at = self.code.len();
+        self.code.extend([address(handler), fields(to, a, b, c)]);
+        self.code.extend_from_slice(more);
+        self.slot_result(at, Ty::V128)
+    }
+
+    fn emit_vector(&mut self, handler: Handler, a: u16, b: u16, more: &[u64]) -> Result<()> {
+        let to = self.destination(self.height)?;
+        let at = self.code.len();
+        self.code.extend([address(handler), fields(to, a, b, 0)]);
+        self.code.extend_from_slice(more);
+        self.slot_result(at, Ty::V128)
+    }
+
+    /// Handlers for an address in a slot, in the accumulator, fixed, and far.
+    fn vector_load(&mut self, [slot, acc, fixed, far]: [Handler; 4], memarg: &MemArg) -> Result<()> {
+        let operand = self.pop()?;
+        let near = self.near_offset(memarg);
+        let constant = operand.constant().and_then(|c| (c as u32).checked_add(near?));
+        let in_acc = near.is_some() && self.in_acc(&operand);
+        let from = if constant.is_some() || in_acc { 0 } else { self.settle_field(&operand, 0)? };
+        self.mark();
+        let to = self.destination(self.height)?;
+        let at = self.code.len();
+        let word = |offset: u32| fields(to, from, 0, 0) | u64::from(offset) << 32;
+        match (near, constant) {
+            (_, Some(address_)) => self.code.extend([address(fixed), word(address_)]),
+            (Some(offset), None) => self.code.extend([address(if in_acc { acc } else { slot }), word(offset)]),
+            (None, None) => {
+                let [memory, offset] = self.far_address(memarg)?;
+                self.code.extend([address(far), word(0), memory, offset]);
+            }
+        }
+        self.slot_result(at, Ty::V128)
+    }
+
+    fn vector_store(&mut self, [slot, acc, fixed, far]: [Handler; 4], memarg: &MemArg) -> Result<()> {
+        let value = self.pop()?;
+        let value = self.settle_field(&value, 1)?;
+        let operand = self.pop()?;
+        let near = self.near_offset(memarg);
+        let constant = operand.constant().and_then(|c| (c as u32).checked_add(near?));
+        let in_acc = near.is_some() && self.in_acc(&operand);
+        let to = if constant.is_some() || in_acc { 0 } else { self.settle_field(&operand, 0)? };
+        self.mark();
+        let word = |offset: u32| fields(to, value, 0, 0) | u64::from(offset) << 32;
+        match (near, constant) {
+            (_, Some(address_)) => self.code.extend([address(fixed), word(address_)]),
+            (Some(offset), None) => self.code.extend([address(if in_acc { acc } else { slot }), word(offset)]),
+            (None, None) => {
+                let [memory, offset] = self.far_address(memarg)?;
+                self.code.extend([address(far), word(0), memory, offset]);
+            }
+        }
+        self.last = Last::NONE;
+        Ok(())
+    }
+}
+
+fn unary_handler(operator: &Operator<'_>) -> Option<Handler> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident;)*) => {
+            match operator {
+                $(Operator::$name => vector::vector_unary::<operators::$name>,)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_unary!(list))
+}
+
+fn binary_handler(operator: &Operator<'_>) -> Option<Handler> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident;)*) => {
+            match operator {
+                $(Operator::$name => vector::vector_binary::<operators::$name>,)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_binary!(list))
+}
+
+fn ternary_handler(operator: &Operator<'_>) -> Option<Handler> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident;)*) => {
+            match operator {
+                $(Operator::$name => vector::vector_ternary::<operators::$name>,)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_ternary!(list))
+}
+
+/// Handlers for a number of bits in a slot (field 2) and in the accumulator.
+fn shift_handlers(operator: &Operator<'_>) -> Option<[Handler; 2]> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident;)*) => {
+            match operator {
+                $(Operator::$name => [vector::vector_shift::<operators::$name, S<2>>, vector::vector_shift::<operators::$name, A>],)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_shift!(list))
+}
+
+/// Handlers for a scalar in a slot (field 1) and in the accumulator.
+fn splat_handlers(operator: &Operator<'_>) -> Option<[Handler; 2]> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident $ty:ident;)*) => {
+            match operator {
+                $(Operator::$name => [vector::splat::<operators::$name, S<1>>, vector::splat::<operators::$name, A>],)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_splat!(list))
+}
+
+/// Instructions from a vector to a scalar: tests, and extractions with their lane.
+fn scalar_handlers(operator: &Operator<'_>) -> Option<(Forms, u8, Ty)> {
+    macro_rules! tests {
+        ([] $($name:ident $f:ident;)*) => {
+            match operator {
+                $(Operator::$name => Some(([vector::vector_test::<operators::$name, ToAcc>, vector::vector_test::<operators::$name, ToSlot>] as Forms, 0, Ty::I32)),)*
+                _ => None,
+            }
+        };
+    }
+    macro_rules! ty {
+        (i32) => {
+            Ty::I32
+        };
+        (i64) => {
+            Ty::I64
+        };
+        (f32) => {
+            Ty::F32
+        };
+        (f64) => {
+            Ty::F64
+        };
+    }
+    macro_rules! extracts {
+        ([] $($name:ident $f:ident $ty:ident;)*) => {
+            match operator {
+                $(Operator::$name { lane } => {
+                    Some(([vector::extract::<operators::$name, ToAcc>, vector::extract::<operators::$name, ToSlot>] as Forms, *lane, ty!($ty)))
+                })*
+                _ => None,
+            }
+        };
+    }
+    simd::for_each_simd_test!(tests).or_else(|| simd::for_each_simd_extract!(extracts))
+}
+
+/// Handlers for a scalar in a slot (field 3) and in the accumulator.
+fn replace_handlers(operator: &Operator<'_>) -> Option<([Handler; 2], u8)> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident $ty:ident;)*) => {
+            match operator {
+                $(Operator::$name { lane } => ([vector::replace::<operators::$name, S<3>>, vector::replace::<operators::$name, A>], *lane),)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_replace!(list))
+}
+
+/// As `vector_load` takes them.
+fn load_handlers<'a>(operator: &'a Operator<'_>) -> Option<([Handler; 4], &'a MemArg)> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident $ty:ty;)*) => {
+            match operator {
+                $(Operator::$name { memarg } => (
+                    [
+                        vector::vector_load::<operators::$name, Near<S<1>>>,
+                        vector::vector_load::<operators::$name, Near<A>>,
+                        vector::vector_load::<operators::$name, Fixed>,
+                        vector::vector_load::<operators::$name, Far<1>>,
+                    ],
+                    memarg,
+                ),)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_load!(list))
+}
+
+fn load_lane_handler<'a>(operator: &'a Operator<'_>) -> Option<(Handler, &'a MemArg, u8)> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident $ty:ty;)*) => {
+            match operator {
+                $(Operator::$name { memarg, lane } => (vector::load_lane::<operators::$name>, memarg, *lane),)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_load_lane!(list))
+}
+
+fn store_lane_handler<'a>(operator: &'a Operator<'_>) -> Option<(Handler, &'a MemArg, u8)> {
+    macro_rules! list {
+        ([] $($name:ident $f:ident $ty:ty;)*) => {
+            match operator {
+                $(Operator::$name { memarg, lane } => (vector::store_lane::<operators::$name>, memarg, *lane),)*
+                _ => return None,
+            }
+        };
+    }
+    Some(simd::for_each_simd_store_lane!(list))
+}

@@ -1,0 +1,98 @@
+//! Backtraces over both tiers: the list of activations gives native frames and interpreted ones, innermost first. Only
+//! indices and offsets are collected here; names are looked up when somebody prints them.
+
+use super::traphandlers::{Frames, MAX_FRAMES};
+use super::{ActivationKind, CodeRegistry};
+use crate::instance::InstanceData;
+use crate::store::StoreOpaque;
+use crate::trap::{Backtrace, FrameInfo, Trap};
+use wasmc_environ::vmlayout::VMContextHead;
+
+/// The wasm frames of a store at this moment. `at` is the program counter and frame pointer of an interrupted native
+/// frame; without it the frames begin where wasm code was last left.
+pub(crate) fn backtrace(store: &StoreOpaque, at: Option<(usize, usize)>) -> Backtrace {
+    let mut trace = Backtrace::default();
+    let mut exit_fp = store.vm.context.last_exit_fp as usize;
+    if let Some((pc, fp)) = at {
+        push_native(&mut trace, &store.vm.code, pc, true);
+        exit_fp = fp;
+    }
+    outer_frames(store, &mut trace, exit_fp);
+    trace
+}
+
+/// Makes the pending error of what the signal handler or `raise` captured, unless there is one already. The activation
+/// in which it happened has been left.
+pub(crate) fn finish_trap(store: *mut StoreOpaque) {
+    // SAFETY: `activation::enter` holds the store alive, and no code runs in it now.
+    let store = unsafe { &mut *store };
+    let Some(code) = store.vm.captured.code.take() else { return };
+    let captured = &store.vm.captured;
+    let mut trace = Backtrace::default();
+    for (i, pc) in captured.pcs().iter().enumerate() {
+        push_native(&mut trace, &store.vm.code, *pc, i == 0 && captured.exact);
+    }
+    if captured.truncated {
+        trace.truncated = true;
+    } else {
+        outer_frames(store, &mut trace, store.vm.context.last_exit_fp as usize);
+    }
+    store.vm.pending = Some(Trap::new(code, trace).into());
+}
+
+/// Adds the frames of the activations in the store's list, where the innermost native one was left at `exit_fp`.
+fn outer_frames(store: &StoreOpaque, trace: &mut Backtrace, mut exit_fp: usize) {
+    let mut at = store.vm.activations;
+    // SAFETY: activations in the list are live, and their frames intact.
+    while let Some(activation) = unsafe { at.as_ref() } {
+        match activation.kind {
+            ActivationKind::Interp(run) => {
+                // SAFETY: as above; the frames' `VMContext`s belong to instances of this store.
+                unsafe {
+                    crate::interp::frames(&*run, &mut |vmctx: *mut VMContextHead, func, offset: u32| {
+                        let instance = &*(*vmctx).instance.cast::<InstanceData>();
+                        push(trace, FrameInfo::new(instance.module.clone(), func, Some(offset)));
+                    });
+                }
+            }
+            ActivationKind::Native => {
+                let mut frames = Frames::of_exit(activation, exit_fp);
+                // SAFETY: as above.
+                while let Some((return_address, _)) = unsafe { frames.next() } {
+                    if !push_native(trace, &store.vm.code, return_address, false) {
+                        break;
+                    }
+                }
+                exit_fp = activation.outer_exit_fp;
+            }
+        }
+        if trace.truncated {
+            return;
+        }
+        at = activation.prev;
+    }
+}
+
+/// Adds a native frame, if the address lies in a function (and not in a stub).
+fn push_native(trace: &mut Backtrace, code: &CodeRegistry, pc: usize, exact: bool) -> bool {
+    // A return address belongs to the call before it, which may be the last instruction of its function.
+    let pc = pc - usize::from(!exact);
+    let Some(range) = code.find(pc) else { return true };
+    let offset = range.offset(pc);
+    match (&range.module, range.code.function_at(offset)) {
+        (Some(module), Some(func)) if range.code.is_compiled(func) => {
+            let index = module.env.func_index(func);
+            push(trace, FrameInfo::new(module.clone(), index, range.code.wasm_offset_at(offset)))
+        }
+        _ => true,
+    }
+}
+
+fn push(trace: &mut Backtrace, frame: FrameInfo) -> bool {
+    if trace.frames.len() < MAX_FRAMES {
+        trace.frames.push(frame);
+    } else {
+        trace.truncated = true;
+    }
+    !trace.truncated
+}

@@ -1,0 +1,191 @@
+//! The builtins that generated code calls: one C function for each entry of the list in `environ::builtins`. They only
+//! convert: what the instructions mean is in `ops.rs`, which the interpreter calls as well.
+
+use super::{activation, raise_trap};
+use crate::store::StoreOpaque;
+use crate::{interp, ops};
+use core::ptr::with_exposed_provenance_mut;
+use wasmc_environ::vmlayout::*;
+use wasmc_environ::*;
+
+type Vmctx = *mut VMContextHead;
+
+macro_rules! table {
+    ($($name:ident,)*) => {
+        static ADDRESSES: Addresses = Addresses([$($name as *const u8),*]);
+        const COUNT: usize = [$(stringify!($name)),*].len();
+    };
+}
+wasmc_environ::for_each_builtin!(table);
+
+struct Addresses([*const u8; COUNT]);
+
+// SAFETY: addresses of functions, never written.
+unsafe impl Sync for Addresses {}
+
+/// The array that `vmctx.builtins` points to.
+pub(crate) fn builtin_addresses() -> *const *const u8 {
+    ADDRESSES.0.as_ptr()
+}
+
+/// The store of an instance.
+///
+/// # Safety
+/// `vmctx` is a live `VMContext`.
+unsafe fn store_of(vmctx: Vmctx) -> *mut StoreOpaque {
+    // SAFETY: generated code passes its own `VMContext`.
+    unsafe { (*(*vmctx).store).store.cast() }
+}
+
+/// A result, or a trap with its backtrace.
+unsafe fn finish(vmctx: Vmctx, result: Result<u64, TrapCode>) -> HostRet {
+    match result {
+        Ok(value) => HostRet { value, status: STATUS_OK },
+        // SAFETY: generated code passes its own `VMContext`.
+        Err(code) => HostRet { value: 0, status: raise_trap(unsafe { store_of(vmctx) }, code) },
+    }
+}
+
+/// Builtins whose work is one call: `name(parameters) = expression`, where the expression gives `Result<u64, TrapCode>`.
+macro_rules! fallible {
+    ($($name:ident($vmctx:ident $(, $param:ident: $ty:ty)*) = $body:expr;)*) => {$(
+        unsafe extern "C" fn $name($vmctx: Vmctx $(, $param: $ty)*) -> HostRet {
+            // SAFETY: generated code passes its own `VMContext` and indices of its module, and has recorded the exit.
+            unsafe {
+                let result = $body;
+                finish($vmctx, result)
+            }
+        }
+    )*};
+}
+
+fn done(result: Result<(), TrapCode>) -> Result<u64, TrapCode> {
+    result.map(|()| 0)
+}
+
+fn memory(i: u32) -> MemoryIndex {
+    MemoryIndex::from_u32(i)
+}
+
+fn table_index(i: u32) -> TableIndex {
+    TableIndex::from_u32(i)
+}
+
+fallible! {
+    memory_grow(vmctx, index: u32, delta: u64) = Ok(ops::memory_grow(vmctx, memory(index), delta) as u64);
+    memory_copy(vmctx, to: u32, from: u32, dst: u64, src: u64, len: u64) =
+        done(ops::memory_copy(vmctx, memory(to), memory(from), dst, src, len));
+    memory_fill(vmctx, index: u32, dst: u64, value: u32, len: u64) =
+        done(ops::memory_fill(vmctx, memory(index), dst, value as u8, len));
+    memory_init(vmctx, index: u32, data: u32, dst: u64, src: u32, len: u32) =
+        done(ops::memory_init(vmctx, memory(index), DataIndex::from_u32(data), dst, src, len));
+    table_grow(vmctx, index: u32, delta: u64, init: u64) = Ok(ops::table_grow(vmctx, table_index(index), delta, init) as u64);
+    table_fill(vmctx, index: u32, dst: u64, value: u64, len: u64) =
+        done(ops::table_fill(vmctx, table_index(index), dst, value, len));
+    table_copy(vmctx, to: u32, from: u32, dst: u64, src: u64, len: u64) =
+        done(ops::table_copy(vmctx, table_index(to), table_index(from), dst, src, len));
+    table_init(vmctx, index: u32, elem: u32, dst: u64, src: u32, len: u32) =
+        done(ops::table_init(vmctx, table_index(index), ElemIndex::from_u32(elem), dst, src, len));
+    throw_alloc(vmctx, tag: u32) = ops::throw_alloc(vmctx, TagIndex::from_u32(tag)).map(|o| o.expose_provenance() as u64);
+    trap(vmctx, code: u32) = Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable));
+}
+
+unsafe extern "C" fn data_drop(vmctx: Vmctx, data: u32) {
+    // SAFETY: as in `fallible`.
+    unsafe { ops::data_drop(vmctx, DataIndex::from_u32(data)) }
+}
+
+unsafe extern "C" fn elem_drop(vmctx: Vmctx, elem: u32) {
+    // SAFETY: as in `fallible`.
+    unsafe { ops::elem_drop(vmctx, ElemIndex::from_u32(elem)) }
+}
+
+/// `throw_alloc` has made the exception the pending one.
+unsafe extern "C" fn throw(_: Vmctx) -> HostRet {
+    HostRet { value: 0, status: STATUS_EXCEPTION }
+}
+
+unsafe extern "C" fn throw_ref(vmctx: Vmctx, exn: u32) -> HostRet {
+    // SAFETY: as in `fallible`.
+    unsafe {
+        match ops::throw_ref(vmctx, exn) {
+            Ok(()) => HostRet { value: 0, status: STATUS_EXCEPTION },
+            Err(code) => finish(vmctx, Err(code)),
+        }
+    }
+}
+
+/// Like `throw_ref`, for a reference that a handler was given and that therefore is not null.
+unsafe extern "C" fn rethrow(vmctx: Vmctx, exn: u32) -> HostRet {
+    // SAFETY: as in `fallible`. Nothing was thrown since the handler was entered, so that the object is alive.
+    unsafe { throw_ref(vmctx, exn) }
+}
+
+/// Runs a function of the caller's own module that has no native code. A tail call at its end goes back to the stub.
+unsafe extern "C" fn interp_call(vmctx: Vmctx, func: u32, args: u64) -> HostRet {
+    // SAFETY: interpreter stubs pass their own `VMContext`, the index of their function, and the array on their frame.
+    unsafe {
+        let args = with_exposed_provenance_mut(args as usize);
+        HostRet { value: 0, status: interp::run(store_of(vmctx), vmctx, FuncIndex::from_u32(func), args, true) }
+    }
+}
+
+/// In assembly: it must not need the stack that it is called on.
+use activation::raise;
+
+unsafe extern "C" fn is_subtype(vmctx: Vmctx, sub: u32, sup: u32) -> u32 {
+    // SAFETY: as in `fallible`.
+    unsafe { u32::from(ops::is_subtype(store_of(vmctx), sub, sup)) }
+}
+
+/// Rounding where the processor has no instruction for it. A NaN becomes quiet, as WebAssembly asks.
+macro_rules! rounding {
+    ($($name:ident: $ty:ident, $method:ident, $quiet:literal;)*) => {$(
+        unsafe extern "C" fn $name(_: Vmctx, x: $ty) -> $ty {
+            if x.is_nan() { $ty::from_bits(x.to_bits() | $quiet) } else { x.$method() }
+        }
+    )*};
+}
+
+rounding! {
+    ceil_f32: f32, ceil, 0x0040_0000;
+    floor_f32: f32, floor, 0x0040_0000;
+    trunc_f32: f32, trunc, 0x0040_0000;
+    nearest_f32: f32, round_ties_even, 0x0040_0000;
+    ceil_f64: f64, ceil, 0x0008_0000_0000_0000;
+    floor_f64: f64, floor, 0x0008_0000_0000_0000;
+    trunc_f64: f64, trunc, 0x0008_0000_0000_0000;
+    nearest_f64: f64, round_ties_even, 0x0008_0000_0000_0000;
+}
+
+/// Fused multiply-add of `f64x2.relaxed_madd` where the processor has no instruction for it.
+unsafe extern "C" fn fma_f64(_: Vmctx, x: f64, y: f64, z: f64) -> f64 {
+    x.mul_add(y, z)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::ptr::null_mut;
+    use wasmc_environ::builtins::BUILTINS;
+
+    #[test]
+    fn one_address_for_each_builtin() {
+        assert_eq!(COUNT, BUILTINS.len());
+        assert!(ADDRESSES.0.iter().all(|a| !a.is_null()));
+    }
+
+    #[test]
+    fn rounding_keeps_signs_and_quiets_nans() {
+        let none = null_mut();
+        // SAFETY: the `VMContext` is not used.
+        unsafe {
+            assert_eq!(ceil_f32(none, -0.5).to_bits(), (-0.0f32).to_bits());
+            assert_eq!(nearest_f64(none, 2.5), 2.0);
+            assert_eq!(nearest_f64(none, -3.5), -4.0);
+            assert_eq!(trunc_f64(none, -1.9), -1.0);
+            assert_eq!(floor_f32(none, f32::from_bits(0x7f80_0001)).to_bits(), 0x7fc0_0001);
+            assert_eq!(floor_f64(none, f64::from_bits(0xfff0_0000_0000_0001)).to_bits(), 0xfff8_0000_0000_0001);
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The storage of a linear memory. A static memory (memory32 with pages of 64 KiB) reserves so much address space that
+//! every address that code can form lies in the reservation, so that code needs no checks; a dynamic one reserves less,
+//! and code compares addresses with the current length. In both the base never moves: growth changes protections.
+//!
+//! Address space, low to high: guard | accessible part (the image of the artifact, if any, then zero pages) | the rest of
+//! the reservation | guard. An image that begins at 0 makes three kernel mappings of it, for neighbouring reservations
+//! share the inaccessible ones; an image further up makes a fourth.
+
+use crate::vm::mmap::{Mmap, page_size, round_to_pages};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use wasmc_environ::limits::{MEMORY_GUARD, STATIC_MEMORY_RESERVATION};
+use wasmc_environ::types::MemoryType;
+use wasmc_environ::vmlayout::VMMemoryDefinition;
+
+/// How the code generator is told not to rely on large reservations.
+const EXPLICIT_CHECKS_OPTION: &str = "--explicit-bounds";
+/// Bases are aligned for the huge pages of common hosts, so that a large memory can be backed by them.
+const BASE_ALIGNMENT: usize = 2 << 20;
+/// What a dynamic memory reserves to grow into, if its type allows that much and the address space is not limited.
+const DYNAMIC_RESERVATION_32: u64 = 4 << 30;
+/// The same for 64-bit memories.
+const DYNAMIC_RESERVATION_64: u64 = 16 << 30;
+
+/// How memories are made.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct MemoryConfig {
+    /// Whether memories of the usual type are static, as `Tunables::static_memory` asks.
+    pub static_memory: bool,
+    /// No memory grows above this size in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { static_memory: true, max_bytes: u64::MAX }
+    }
+}
+
+/// Where the initial contents of a part of a memory come from.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct MemoryImageSource<'a> {
+    /// The bytes.
+    pub bytes: ImageBytes<'a>,
+    /// How many; a multiple of `SEGMENT_ALIGNMENT`.
+    pub size: u64,
+    /// Where they begin in the memory; a multiple of `SEGMENT_ALIGNMENT`.
+    pub target: u64,
+}
+
+/// The bytes of an image.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum ImageBytes<'a> {
+    /// A part of a file, which begins at a multiple of `SEGMENT_ALIGNMENT`: mapped copy-on-write.
+    File(BorrowedFd<'a>, u64),
+    /// Bytes in memory: copied.
+    Memory(&'a [u8]),
+}
+
+/// Why a memory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemoryError {
+    /// The initial size cannot be expressed or is above the limit.
+    #[error("a memory with {pages} initial pages of {page_size} bytes exceeds the limit of {limit} bytes for a memory")]
+    TooLarge {
+        /// The initial size.
+        pages: u64,
+        /// Bytes of a page.
+        page_size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// No room for a static memory.
+    #[error(
+        "cannot reserve {bytes} bytes of address space for a memory: {source}; raise the limit of the address space \
+         (`ulimit -v`), or compile with `{EXPLICIT_CHECKS_OPTION}`, which needs only what the memory uses"
+    )]
+    ReserveStatic {
+        /// Size of the reservation.
+        bytes: u64,
+        /// What the kernel said.
+        source: rustix::io::Errno,
+    },
+    /// No room for the initial size of a dynamic memory.
+    #[error("cannot reserve {bytes} bytes of address space for a memory: {source}; raise the limit of the address space (`ulimit -v`)")]
+    Reserve {
+        /// Size of the reservation.
+        bytes: u64,
+        /// What the kernel said.
+        source: rustix::io::Errno,
+    },
+    /// The initial pages could not be made accessible.
+    #[error("cannot allocate the initial {bytes} bytes of a memory: {source}")]
+    Allocate {
+        /// The initial size.
+        bytes: u64,
+        /// What the kernel said.
+        source: rustix::io::Errno,
+    },
+    /// The image does not fit.
+    #[error("cannot map the initial image of a memory: {source}")]
+    Image {
+        /// What the kernel said.
+        source: rustix::io::Errno,
+    },
+}
+
+/// A linear memory.
+pub(crate) struct MemoryStorage {
+    map: Mmap,
+    /// Offset of the first byte in `map`.
+    base: usize,
+    /// Bytes behind the base that the memory may come to use.
+    capacity: usize,
+    /// Bytes behind the base that are accessible: `length` rounded up to whole pages of the host.
+    accessible: usize,
+    /// Size in bytes.
+    length: usize,
+    max_pages: u64,
+    page_size_log2: u8,
+    is_static: bool,
+}
+
+impl MemoryStorage {
+    /// Whether code relies on the reservation for a memory of this type (`compiler` decides by the same rule).
+    pub(crate) fn is_static_type(ty: &MemoryType, static_memory: bool) -> bool {
+        static_memory && !ty.memory64 && ty.page_size_log2 == 16
+    }
+
+    /// A memory of the initial size, zero but for its image.
+    pub(crate) fn new(ty: &MemoryType, config: &MemoryConfig, image: Option<MemoryImageSource<'_>>) -> Result<Self, MemoryError> {
+        let too_large =
+            || MemoryError::TooLarge { pages: ty.limits.min, page_size: 1 << ty.page_size_log2.min(63), limit: config.max_bytes };
+        let length = ty.min_bytes().filter(|b| *b <= config.max_bytes && ty.limits.min <= ty.max_pages()).ok_or_else(too_large)?;
+        let length = usize::try_from(length).map_err(|_| too_large())?;
+        let accessible = round_to_pages(length as u64).ok_or_else(too_large)?;
+        let max_pages = ty.max_pages().min(config.max_bytes >> ty.page_size_log2);
+        let is_static = Self::is_static_type(ty, config.static_memory);
+        let (map, base, capacity) = if is_static { reserve_static()? } else { reserve_dynamic(ty, accessible, max_pages)? };
+        let memory = Self { map, base, capacity, accessible, length, max_pages, page_size_log2: ty.page_size_log2, is_static };
+        memory.fill(image)?;
+        Ok(memory)
+    }
+
+    /// Makes the initial part accessible and puts the image in its place.
+    fn fill(&self, image: Option<MemoryImageSource<'_>>) -> Result<(), MemoryError> {
+        let open = |range: Range<usize>| {
+            let shifted = self.base + range.start..self.base + range.end;
+            self.map.make_accessible(shifted).map_err(|source| MemoryError::Allocate { bytes: self.length as u64, source })
+        };
+        let Some(image) = image else { return open(0..self.accessible) };
+        let misfit = MemoryError::Image { source: rustix::io::Errno::INVAL };
+        let Some(end) = image.target.checked_add(image.size).filter(|e| *e <= self.length as u64) else { return Err(misfit) };
+        let range = image.target as usize..end as usize;
+        match image.bytes {
+            ImageBytes::File(file, offset) => {
+                open(0..range.start)?;
+                open(range.end..self.accessible)?;
+                // SAFETY: the memory is being made, so that nobody holds references into it.
+                unsafe { self.map.replace_with_file(self.base + range.start..self.base + range.end, file, offset) }
+                    .map_err(|source| MemoryError::Image { source })
+            }
+            ImageBytes::Memory(bytes) if bytes.len() == range.len() => {
+                open(0..self.accessible)?;
+                // SAFETY: the range was just made accessible, nobody else knows it, and it has the length of `bytes`.
+                unsafe { bytes.as_ptr().copy_to_nonoverlapping(self.base_ptr().add(range.start), bytes.len()) };
+                Ok(())
+            }
+            ImageBytes::Memory(_) => Err(misfit),
+        }
+    }
+
+    fn base_ptr(&self) -> *mut u8 {
+        self.map.as_ptr().wrapping_add(self.base)
+    }
+
+    /// What generated code reads. The base is good for as long as the memory lives.
+    pub(crate) fn definition(&self) -> VMMemoryDefinition {
+        VMMemoryDefinition { base: self.base_ptr(), current_length: self.length as u64 }
+    }
+
+    /// Size in pages of its type.
+    pub(crate) fn pages(&self) -> u64 {
+        self.length as u64 >> self.page_size_log2
+    }
+
+    /// Size in bytes.
+    #[cfg(test)]
+    pub(crate) fn byte_len(&self) -> usize {
+        self.length
+    }
+
+    /// The number of pages that it may grow to.
+    #[cfg(test)]
+    pub(crate) fn max_pages(&self) -> u64 {
+        self.max_pages
+    }
+
+    /// Whether code without checks may access it.
+    pub(crate) fn is_static(&self) -> bool {
+        self.is_static
+    }
+
+    /// The addresses at which a fault is an access of this memory: guards included.
+    pub(crate) fn reserved(&self) -> Range<usize> {
+        self.map.range()
+    }
+
+    /// Adds pages; returns the old size in pages, or `None` if the memory cannot grow so far. Then nothing changes.
+    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
+        let old = self.pages();
+        let new = old.checked_add(delta).filter(|n| *n <= self.max_pages)?;
+        let bytes = new.checked_shl(self.page_size_log2.into()).filter(|b| b >> self.page_size_log2 == new)?;
+        let accessible = round_to_pages(bytes)?;
+        if accessible > self.capacity {
+            return None;
+        }
+        if accessible > self.accessible {
+            self.map.make_accessible(self.base + self.accessible..self.base + accessible).ok()?;
+            self.accessible = accessible;
+        }
+        self.length = bytes as usize;
+        Some(old)
+    }
+
+    /// The contents.
+    ///
+    /// # Safety
+    /// No wasm code and nobody else may write to the memory while the slice lives.
+    #[cfg(test)]
+    pub(crate) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: `length` bytes from the base are accessible and initialised; the caller excludes writers.
+        unsafe { std::slice::from_raw_parts(self.base_ptr(), self.length) }
+    }
+
+    /// The contents, to write.
+    ///
+    /// # Safety
+    /// No wasm code and nobody else may access the memory while the slice lives.
+    #[cfg(test)]
+    pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the caller excludes all others.
+        unsafe { std::slice::from_raw_parts_mut(self.base_ptr(), self.length) }
+    }
+}
+
+/// Address space for a static memory: index and offset of 32 bits each, and the guards.
+fn reserve_static() -> Result<(Mmap, usize, usize), MemoryError> {
+    const GUARD: usize = MEMORY_GUARD as usize;
+    // Reading 16 bytes at the greatest index and offset ends inside the guard behind the reservation.
+    const _: () = assert!(MEMORY_GUARD >= 16 && STATIC_MEMORY_RESERVATION >= 2 * (u32::MAX as u64));
+    let total = STATIC_MEMORY_RESERVATION as usize + BASE_ALIGNMENT + 2 * GUARD;
+    let map = Mmap::reserve(total).map_err(|source| MemoryError::ReserveStatic { bytes: total as u64, source })?;
+    let start = map.as_ptr().addr();
+    let base = (start + GUARD).next_multiple_of(BASE_ALIGNMENT) - start;
+    Ok((map, base, 4 << 30))
+}
+
+/// Address space for a memory whose accesses are checked: as much as it is likely to grow to, less if there is less.
+fn reserve_dynamic(ty: &MemoryType, accessible: usize, max_pages: u64) -> Result<(Mmap, usize, usize), MemoryError> {
+    let guard = (MEMORY_GUARD as usize).max(page_size());
+    let wanted = if ty.memory64 { DYNAMIC_RESERVATION_64 } else { DYNAMIC_RESERVATION_32 };
+    // A limited address space has to serve the other memories of the process, too.
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::As).current.map_or(u64::MAX, |limit| limit / 4);
+    let max_bytes = max_pages.checked_shl(ty.page_size_log2.into()).filter(|b| b >> ty.page_size_log2 == max_pages).unwrap_or(u64::MAX);
+    let mut capacity = round_to_pages(wanted.min(allowed).min(max_bytes)).unwrap_or(0).max(accessible);
+    loop {
+        let total = capacity.saturating_add(2 * guard);
+        match Mmap::reserve(total) {
+            Ok(map) => return Ok((map, guard, capacity)),
+            Err(source) if capacity == accessible => return Err(MemoryError::Reserve { bytes: total as u64, source }),
+            Err(_) => capacity = (capacity / 2).next_multiple_of(page_size()).max(accessible),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use wasmc_environ::types::Limits;
+
+    fn ty(min: u64, max: Option<u64>) -> MemoryType {
+        MemoryType { limits: Limits { min, max }, memory64: false, shared: false, page_size_log2: 16 }
+    }
+
+    const PAGE: usize = 65536;
+
+    #[test]
+    fn static_memory_grows_in_place() {
+        let mut m = MemoryStorage::new(&ty(1, Some(3)), &MemoryConfig::default(), None).unwrap();
+        let d = m.definition();
+        assert!(m.is_static() && d.current_length == PAGE as u64 && d.base.addr().is_multiple_of(BASE_ALIGNMENT));
+        // SAFETY: nobody else uses the memory.
+        unsafe { m.bytes_mut() }.fill(1);
+        assert_eq!(m.grow(1), Some(1));
+        assert_eq!(m.grow(2), None);
+        assert_eq!(m.grow(u64::MAX), None);
+        assert_eq!(m.grow(0), Some(2));
+        assert_eq!(m.definition().base, d.base);
+        // SAFETY: nobody else uses the memory.
+        let bytes = unsafe { m.bytes() };
+        assert!(bytes[..PAGE].iter().all(|b| *b == 1) && bytes[PAGE..].iter().all(|b| *b == 0) && bytes.len() == 2 * PAGE);
+        assert_eq!(m.grow(1), Some(2));
+        assert_eq!(m.grow(1), None);
+        assert_eq!(m.pages(), 3);
+    }
+
+    #[test]
+    fn every_address_that_code_can_form_is_reserved() {
+        let m = MemoryStorage::new(&ty(0, None), &MemoryConfig::default(), None).unwrap();
+        let base = m.definition().base.addr();
+        let last = base + 2 * (u32::MAX as usize) + 16;
+        let r = m.reserved();
+        assert!(r.contains(&(base - MEMORY_GUARD as usize)) && r.contains(&last));
+        assert_eq!(m.max_pages(), 65536);
+    }
+
+    #[test]
+    fn static_memory_reaches_four_gibibytes() {
+        let mut m = MemoryStorage::new(&ty(1, None), &MemoryConfig::default(), None).unwrap();
+        assert_eq!(m.grow(65535), Some(1));
+        assert_eq!(m.byte_len(), 4 << 30);
+        assert_eq!(m.grow(1), None);
+        // SAFETY: nobody else uses the memory.
+        unsafe { m.bytes_mut()[(4 << 30) - 1] = 1 };
+    }
+
+    #[test]
+    fn limits_hold() {
+        let config = MemoryConfig { max_bytes: 2 * PAGE as u64, ..Default::default() };
+        let mut m = MemoryStorage::new(&ty(1, None), &config, None).unwrap();
+        assert_eq!(m.grow(2), None);
+        assert_eq!(m.grow(1), Some(1));
+        let error = MemoryStorage::new(&ty(3, None), &config, None).err().unwrap().to_string();
+        assert!(error.contains("3 initial pages") && error.contains("131072"), "{error}");
+        assert!(MemoryStorage::new(&ty(u64::MAX, None), &MemoryConfig::default(), None).is_err());
+    }
+
+    #[test]
+    fn dynamic_memories() {
+        let config = MemoryConfig { static_memory: false, ..Default::default() };
+        let mut m = MemoryStorage::new(&ty(1, Some(10)), &config, None).unwrap();
+        assert!(!m.is_static() && m.reserved().len() <= 10 * PAGE + 2 * PAGE);
+        assert_eq!(m.grow(9), Some(1));
+        assert_eq!(m.grow(1), None);
+        let wide = MemoryType { memory64: true, ..ty(0, Some(1 << 48)) };
+        let mut m = MemoryStorage::new(&wide, &MemoryConfig::default(), None).unwrap();
+        assert_eq!(m.grow(1 << 47), None);
+        assert_eq!(m.grow(16), Some(0));
+        let bytes = MemoryType { page_size_log2: 0, ..ty(5, None) };
+        let mut m = MemoryStorage::new(&bytes, &MemoryConfig::default(), None).unwrap();
+        assert_eq!((m.byte_len(), m.grow(5000), m.byte_len()), (5, Some(5), 5005));
+        let huge = MemoryType { memory64: true, ..ty(1 << 47, None) };
+        let error = MemoryStorage::new(&huge, &MemoryConfig::default(), None).err().unwrap().to_string();
+        assert!(error.contains("exceeds the limit") || error.contains("address space"), "{error}");
+    }
+
+    #[test]
+    fn the_error_of_a_full_address_space_names_the_option() {
+        let e = MemoryError::ReserveStatic { bytes: 1, source: rustix::io::Errno::NOMEM };
+        assert!(e.to_string().contains(EXPLICIT_CHECKS_OPTION));
+    }
+
+    #[test]
+    fn images_are_copied_on_write() {
+        let path = std::env::temp_dir().join(format!("wasmc-image-{}", std::process::id()));
+        let mut contents = vec![0u8; 3 * PAGE];
+        contents[PAGE..3 * PAGE].fill(5);
+        std::fs::write(&path, &contents).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        for target in [0, PAGE as u64] {
+            let image = MemoryImageSource { bytes: ImageBytes::File(file.as_fd(), PAGE as u64), size: 2 * PAGE as u64, target };
+            let mut a = MemoryStorage::new(&ty(4, None), &MemoryConfig::default(), Some(image)).unwrap();
+            let b = MemoryStorage::new(&ty(4, None), &MemoryConfig { static_memory: false, ..Default::default() }, Some(image)).unwrap();
+            // SAFETY: nobody else uses the memories.
+            unsafe {
+                a.bytes_mut()[target as usize] = 6;
+                assert_eq!((a.bytes()[target as usize], b.bytes()[target as usize]), (6, 5));
+                let sum: usize = b.bytes().iter().map(|b| usize::from(*b)).sum();
+                assert_eq!(sum, 2 * PAGE * 5);
+            }
+            assert_eq!(a.grow(1), Some(4));
+        }
+        let beyond = MemoryImageSource { bytes: ImageBytes::File(file.as_fd(), 0), size: 2 * PAGE as u64, target: 0 };
+        assert!(MemoryStorage::new(&ty(1, None), &MemoryConfig::default(), Some(beyond)).is_err());
+    }
+
+    #[test]
+    fn images_in_memory() {
+        let bytes = vec![8u8; PAGE];
+        let image = MemoryImageSource { bytes: ImageBytes::Memory(&bytes), size: PAGE as u64, target: PAGE as u64 };
+        let m = MemoryStorage::new(&ty(2, None), &MemoryConfig::default(), Some(image)).unwrap();
+        // SAFETY: nobody else uses the memory.
+        assert!(unsafe { m.bytes() }.iter().enumerate().all(|(i, b)| *b == if i < PAGE { 0 } else { 8 }));
+    }
+}

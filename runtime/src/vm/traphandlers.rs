@@ -1,0 +1,241 @@
+//! Which faults are traps of wasm code, and what is kept of them. Runs inside signal handlers: it reads the store's
+//! registries and the frames of the store's stack, writes to a buffer that exists already, and redirects the thread to
+//! the landing pad of its activation, where the error is made.
+
+use super::VmStore;
+use super::activation::{Activation, current, land};
+use crate::code::{Backing, LoadedCode};
+use core::ptr::with_exposed_provenance;
+use libc::{c_int, c_void, siginfo_t};
+use wasmc_environ::TrapCode;
+use wasmc_environ::vmlayout::STATUS_TRAP;
+
+/// How many frames of a trap are kept, from the innermost.
+pub(crate) const MAX_FRAMES: usize = 100;
+/// Addresses below this are null pointers with an offset.
+const NULL_AREA: usize = 64 << 10;
+
+/// A trap as the signal handler saw it.
+pub(crate) struct Captured {
+    pub(crate) code: Option<TrapCode>,
+    /// The address of the trapping instruction (if it was a fault), then return addresses.
+    pcs: [usize; MAX_FRAMES],
+    len: usize,
+    /// Whether the first address is that of an instruction, not a return address.
+    pub(crate) exact: bool,
+    /// Whether there were more frames.
+    pub(crate) truncated: bool,
+}
+
+impl Default for Captured {
+    fn default() -> Self {
+        Self { code: None, pcs: [0; MAX_FRAMES], len: 0, exact: false, truncated: false }
+    }
+}
+
+impl Captured {
+    /// The addresses, innermost first.
+    pub(crate) fn pcs(&self) -> &[usize] {
+        &self.pcs[..self.len]
+    }
+
+    /// Records a trap: the frames of an activation from `fp` outwards, after the trapping instruction if there is one.
+    /// Async-signal-safe.
+    ///
+    /// # Safety
+    /// `fp` must be 0 or the frame pointer of a frame of the activation.
+    pub(crate) unsafe fn record(&mut self, vm_stack: Option<&super::stack::Stack>, code: TrapCode, pc: &[usize], fp: usize, end: usize) {
+        self.code = Some(code);
+        self.len = 0;
+        self.exact = !pc.is_empty();
+        self.truncated = false;
+        for pc in pc {
+            self.push(*pc);
+        }
+        let Some(stack) = vm_stack else { return };
+        let mut frames = Frames { fp, end };
+        while stack.holds_frame(frames.fp) {
+            // SAFETY: the frame lies in the readable part of the stack.
+            let Some((return_address, _)) = (unsafe { frames.next() }) else { break };
+            if !self.push(return_address) {
+                break;
+            }
+        }
+    }
+
+    fn push(&mut self, pc: usize) -> bool {
+        match self.pcs.get_mut(self.len) {
+            Some(slot) => {
+                *slot = pc;
+                self.len += 1;
+                true
+            }
+            None => {
+                self.truncated = true;
+                false
+            }
+        }
+    }
+}
+
+/// A walk over the frames of a native activation, outwards.
+pub(crate) struct Frames {
+    /// Where the next step reads: at it are the caller's frame pointer and the return address.
+    pub(crate) fp: usize,
+    /// The activation's own frame pointer.
+    pub(crate) end: usize,
+}
+
+impl Frames {
+    /// The walk from where an activation was left.
+    pub(crate) fn of_exit(activation: &Activation, exit_fp: usize) -> Self {
+        Self { fp: exit_fp, end: activation.fp }
+    }
+
+    /// The next return address, and the frame pointer of the frame that it returns into. The entry stub is the last frame
+    /// that is returned to, and the walk ends there.
+    ///
+    /// # Safety
+    /// The frames must be intact.
+    #[inline]
+    pub(crate) unsafe fn next(&mut self) -> Option<(usize, usize)> {
+        if self.fp == 0 {
+            return None;
+        }
+        let frame = with_exposed_provenance::<usize>(self.fp);
+        // SAFETY: the caller vouches for the frames.
+        let (parent, return_address) = unsafe { (*frame, *frame.add(1)) };
+        // The stack grows downwards, so frame pointers grow on the way out; anything else is no chain of frames.
+        if parent == self.end || parent <= self.fp {
+            return None;
+        }
+        self.fp = parent;
+        Some((return_address, parent))
+    }
+}
+
+/// What the handler reads from and writes to the interrupted thread's registers.
+struct Registers<'a>(&'a mut libc::ucontext_t);
+
+#[cfg(target_arch = "x86_64")]
+impl Registers<'_> {
+    fn pc(&self) -> usize {
+        self.0.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    }
+    fn fp(&self) -> usize {
+        self.0.uc_mcontext.gregs[libc::REG_RBP as usize] as usize
+    }
+
+    /// If the frame of the current function is not set up yet: its return address. `fp` is then its caller's.
+    ///
+    /// # Safety
+    /// The instruction must be readable.
+    unsafe fn return_address_in_prologue(&self, stack: &super::stack::Stack) -> Option<usize> {
+        let sp = self.0.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+        // SAFETY: the instruction is readable; a shorter read suffices to tell, and the first byte decides about the rest.
+        let at = unsafe {
+            let pc = with_exposed_provenance::<u8>(self.pc());
+            match *pc {
+                // push rbp
+                0x55 => sp,
+                // mov rbp, rsp
+                0x48 if *pc.add(1) == 0x89 && *pc.add(2) == 0xe5 => sp + 8,
+                _ => return None,
+            }
+        };
+        let readable = at.is_multiple_of(8) && at >= stack.usable().start && at <= stack.top() - 8;
+        // SAFETY: the word lies in the readable part of the stack.
+        readable.then(|| unsafe { *with_exposed_provenance::<usize>(at) })
+    }
+
+    fn land(&mut self, activation: *mut Activation, status: u64) {
+        let registers = &mut self.0.uc_mcontext.gregs;
+        registers[libc::REG_RIP as usize] = land as *const () as i64;
+        registers[libc::REG_RDI as usize] = activation.expose_provenance() as i64;
+        registers[libc::REG_RSI as usize] = status as i64;
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Registers<'_> {
+    fn pc(&self) -> usize {
+        self.0.uc_mcontext.pc as usize
+    }
+    fn fp(&self) -> usize {
+        self.0.uc_mcontext.regs[29] as usize
+    }
+
+    /// If the frame of the current function is not set up yet: its return address. `fp` is then its caller's.
+    ///
+    /// # Safety
+    /// The instruction must be readable.
+    unsafe fn return_address_in_prologue(&self, _: &super::stack::Stack) -> Option<usize> {
+        // SAFETY: the instruction is readable.
+        let instruction = unsafe { *with_exposed_provenance::<u32>(self.pc()) };
+        // stp x29, x30, [sp, #-16]!; and, when that is done, mov x29, sp (add x29, sp, #0).
+        matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd).then(|| self.0.uc_mcontext.regs[30] as usize)
+    }
+
+    fn land(&mut self, activation: *mut Activation, status: u64) {
+        self.0.uc_mcontext.pc = land as *const () as u64;
+        self.0.uc_mcontext.regs[0] = activation.expose_provenance() as u64;
+        self.0.uc_mcontext.regs[1] = status;
+    }
+}
+
+/// Makes a trap of a fault, if it is one of wasm code. Async-signal-safe.
+///
+/// # Safety
+/// To be called from a signal handler with what the kernel passed.
+pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) -> bool {
+    let activation = current();
+    // SAFETY: the structures are the kernel's. The activation is live while it is the current one, and so is its store.
+    // If the PC is in wasm code, no Rust code of this thread holds a reference to the store's `vm` that is in use.
+    unsafe {
+        if activation.is_null() || (*info).si_code <= 0 {
+            return false;
+        }
+        let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
+        let vm = &mut (*(*activation).store).vm;
+        let (pc, fp) = (registers.pc(), registers.fp());
+        let Some(code) = trap_code(vm, signal, pc, (*info).si_addr().addr()) else { return false };
+        // Where the text itself could not be read, its bytes are not looked at.
+        let in_prologue = match &vm.stack {
+            Some(stack) if code != TrapCode::ArtifactChanged => registers.return_address_in_prologue(stack),
+            _ => None,
+        };
+        let first = [pc, in_prologue.unwrap_or(0)];
+        let first = &first[..1 + usize::from(in_prologue.is_some())];
+        vm.captured.record(vm.stack.as_ref(), code, first, fp, (*activation).fp);
+        registers.land(activation, STATUS_TRAP);
+        true
+    }
+}
+
+/// The trap that a fault is, if it is one.
+fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<TrapCode> {
+    let range = vm.code.find(pc)?;
+    let stack = vm.stack.as_ref()?;
+    let code = range.code.trap_at(range.offset(pc));
+    match signal {
+        libc::SIGILL | libc::SIGFPE => code,
+        // Pushes and spills have no entry in the trap table, so the address decides.
+        _ if stack.guard().contains(&address) => Some(TrapCode::StackOverflow),
+        // A page of the file is gone: of the text, of the read-only data, or of a memory's image.
+        libc::SIGBUS if vm.is_reserved(address) || in_artifact(&range.code, address) => Some(TrapCode::ArtifactChanged),
+        libc::SIGSEGV => match code? {
+            TrapCode::MemoryOutOfBounds => vm.is_reserved(address).then_some(TrapCode::MemoryOutOfBounds),
+            // Null references are found by the access through them.
+            other => (address < NULL_AREA).then_some(other),
+        },
+        _ => None,
+    }
+}
+
+/// Whether an address lies in the mapping of an artifact's file.
+fn in_artifact(code: &LoadedCode, address: usize) -> bool {
+    match &code.backing {
+        Backing::Artifact { map, .. } => map.range().contains(&address),
+        Backing::Jit { .. } => false,
+    }
+}
