@@ -22,6 +22,7 @@ struct Fixture {
     offsets: VMOffsets,
     store: Box<VMStoreContext>,
     builtins: Vec<*const u8>,
+    #[expect(clippy::vec_box, reason = "the code has their addresses, so they must not move")]
     exits: Vec<Box<VMExitContext>>,
     // In units of the alignment.
     vmctx: Vec<u128>,

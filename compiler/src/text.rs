@@ -149,7 +149,7 @@ fn patch(text: &mut [u8], r: &Reference, target: i64) -> Option<()> {
             if !(-(1 << 20)..1 << 20).contains(&pages) {
                 return None;
             }
-            word & 0x9f00_001f | (pages as u32 & 3) << 29 | (pages >> 2) as u32 % (1 << 19) << 5
+            word & 0x9f00_001f | (pages as u32 & 3) << 29 | ((pages >> 2) as u32 & 0x7_ffff) << 5
         }
         Reloc::Aarch64AddAbsLo12Nc => word & 0xffc0_03ff | (target as u32 & 0xfff) << 10,
         _ => return None,

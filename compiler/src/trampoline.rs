@@ -135,7 +135,7 @@ impl Stubs<'_> {
         let call = b.0.ins().call_indirect(c_signature, callee, &params);
         let (value, status) = (b.0.inst_results(call)[0], b.0.inst_results(call)[1]);
         b.raise_if(self.isa, store, status);
-        let results: Vec<Value> = signature.results.iter().map(|t| b.from_bits(value, abi_type(*t))).collect();
+        let results: Vec<Value> = signature.results.iter().map(|t| b.value_of_bits(value, abi_type(*t))).collect();
         b.0.ins().return_(&results);
         b.finish(self.isa);
     }
@@ -205,7 +205,7 @@ impl Stubs<'_> {
             let call = b.0.ins().call_indirect(c_signature, callee, &params);
             let (value, status) = (b.0.inst_results(call)[0], b.0.inst_results(call)[1]);
             b.raise_if(self.isa, store, status);
-            let results: Vec<Value> = result.iter().map(|t| b.from_bits(value, *t)).collect();
+            let results: Vec<Value> = result.iter().map(|t| b.value_of_bits(value, *t)).collect();
             b.0.ins().return_(&results);
         } else {
             let c_signature = b.c_signature(self.isa, &c_params, result.as_slice());
@@ -327,7 +327,7 @@ impl Builder<'_> {
     }
 
     /// The value of type `ty` whose bits are the low ones of `bits`.
-    fn from_bits(&mut self, bits: Value, ty: Type) -> Value {
+    fn value_of_bits(&mut self, bits: Value, ty: Type) -> Value {
         match ty {
             types::I64 => bits,
             types::F64 => self.0.ins().bitcast(types::F64, MemFlagsData::new(), bits),

@@ -235,6 +235,9 @@ impl Instance {
         let mut store = store.as_context_mut();
         self.check(store.opaque())?;
         let func = self.get_func(&mut store, name).with_context(|| format!("the instance exports no function `{name}`"))?;
+        // Asked for here, where the store can be changed, it makes the typed function's calls short.
+        let type_id = func.type_id(store.opaque())?;
+        store.opaque_mut().entry_stub(type_id);
         func.typed(&store).with_context(|| format!("export `{name}`"))
     }
 
@@ -280,7 +283,8 @@ impl Instance {
     {
         let data = self.checked(store.into().opaque());
         // SAFETY: the store keeps its instances, and an instance its module, during 'a.
-        let exports = unsafe { &(&(*data).module).env.exports };
+        let module: &'a ModuleInner = unsafe { &(*data).module };
+        let exports = &module.env.exports;
         // SAFETY: as above.
         exports.iter().map(move |e| Export::new(&e.name, unsafe { InstanceData::entity(data, e.index) }))
     }

@@ -452,7 +452,11 @@ unsafe fn reserve(this: *mut InstanceData) {
 }
 
 /// The value of a constant expression. Validation has seen to types and indices.
+///
+/// # Safety
+/// `this` is an instance whose imports, and the globals that come before the expression, are filled in.
 unsafe fn evaluate(this: *mut InstanceData, expr: &ConstExpr) -> ValRaw {
+    // SAFETY: the caller's.
     let vmctx = unsafe { (*this).vmctx };
     let mut stack: SmallVec<[ValRaw; 8]> = SmallVec::new();
     for op in &expr.ops {

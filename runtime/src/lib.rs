@@ -71,7 +71,7 @@ pub use func::Func;
 pub use global::Global;
 pub use instance::Instance;
 pub use into_func::{IntoFunc, WasmRet, WasmTy};
-pub use linker::Linker;
+pub use linker::{InstancePre, Linker};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use store::Store;

@@ -14,6 +14,7 @@ use crate::into_func::IntoFunc;
 use crate::module::Module;
 use crate::types::ImportType;
 use anyhow::{Context as _, bail};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -172,22 +173,25 @@ impl<T: 'static> Linker<T> {
         self.modules.iter().flat_map(|(m, names)| names.keys().map(move |n| (&**m, &**n)))
     }
 
+    fn resolve(&self, module: &Module) -> Result<Vec<Definition>> {
+        let imports = module.inner.env.imports.iter().enumerate();
+        imports.map(|(i, import)| self.lookup(&import.module, &import.name).cloned().ok_or_else(|| self.unknown(module, i))).collect()
+    }
+
     /// Instantiates a module with the definitions that have the names of its imports.
     ///
     /// # Errors
     /// An [`UnknownImport`] for what is not defined, and as [`Instance::new`].
-    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
-        let mut imports = Vec::with_capacity(module.inner.env.imports.len());
-        for (i, import) in module.inner.env.imports.iter().enumerate() {
-            imports.push(match self.lookup(&import.module, &import.name) {
-                Some(Definition::Extern(item)) => Import::Extern(*item),
-                Some(Definition::Host(f)) => Import::Host(f),
-                None => return Err(self.unknown(module, i)),
-            });
-        }
-        let store = store.as_context_mut().raw();
-        // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
-        unsafe { instantiate::instantiate(store, module, &imports) }
+    pub fn instantiate(&self, store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
+        instantiate(store, module, &self.resolve(module)?)
+    }
+
+    /// Finds what a module imports, so that many instances of it need not look it up again.
+    ///
+    /// # Errors
+    /// An [`UnknownImport`] for what is not defined.
+    pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
+        Ok(InstancePre { module: module.clone(), imports: self.resolve(module)?.into(), data: PhantomData })
     }
 
     /// Defines every function import of a module that is not defined yet as one that fails when it is called.
@@ -218,6 +222,53 @@ impl<T: 'static> Linker<T> {
             similar: similar.into_iter().map(|(_, m, n)| (m.to_owned(), n.to_owned())).collect(),
         }
         .into()
+    }
+}
+
+fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Module, imports: &[Definition]) -> Result<Instance> {
+    let imports: SmallVec<[Import<'_>; 16]> = imports
+        .iter()
+        .map(|d| match d {
+            Definition::Extern(item) => Import::Extern(*item),
+            Definition::Host(f) => Import::Host(f),
+        })
+        .collect();
+    let store = store.as_context_mut().raw();
+    // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
+    unsafe { instantiate::instantiate(store, module, &imports) }
+}
+
+/// A module with what it imports, found by [`Linker::instantiate_pre`].
+pub struct InstancePre<T: 'static> {
+    module: Module,
+    imports: Arc<[Definition]>,
+    data: PhantomData<fn(T)>,
+}
+
+impl<T: 'static> InstancePre<T> {
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// As [`Instance::new`]; also if the linker had something of another store defined for an import.
+    pub fn instantiate(&self, store: impl AsContextMut<Data = T>) -> Result<Instance> {
+        instantiate(store, &self.module, &self.imports)
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+}
+
+impl<T: 'static> Clone for InstancePre<T> {
+    fn clone(&self) -> Self {
+        Self { module: self.module.clone(), imports: self.imports.clone(), data: PhantomData }
+    }
+}
+
+impl<T: 'static> std::fmt::Debug for InstancePre<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstancePre").field("module", &self.module).finish_non_exhaustive()
     }
 }
 

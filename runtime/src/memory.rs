@@ -199,7 +199,7 @@ impl Memory {
     /// # Panics
     /// If the memory belongs to another store.
     pub fn data_size(&self, store: impl AsContext) -> usize {
-        self.data(&store.as_context()).len()
+        self.data(store.as_context()).len()
     }
 
     /// The first byte. It never moves, but bytes behind the size of the memory are not accessible.

@@ -4,6 +4,7 @@
 
 use crate::code::LoadedCode;
 use crate::store::StoreOpaque;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -257,10 +258,9 @@ impl Registry {
         let mut types = self.write_types();
         for range in &module.rec_groups {
             // Equal to an earlier group of the module: that one keeps it alive.
-            let canonical = module.canonical[range.start as usize..range.end as usize].first().map_or(range.start, |c| c.as_u32());
-            if canonical < range.start {
-                let len = range.end - range.start;
-                ids.extend_from_within(canonical as usize..(canonical + len) as usize);
+            let canonical = &module.canonical[range.start as usize..range.end as usize];
+            if canonical.iter().all(|c| c.as_u32() < range.start) {
+                ids.extend_from_slice(&canonical.iter().map(|c| ids[c.index()]).collect::<SmallVec<[u32; 8]>>());
                 continue;
             }
             let key = module.types[range.start as usize..range.end as usize]
@@ -410,6 +410,11 @@ impl StoreOpaque {
             Some(known) if !known.stubs.entry.is_null() => known.stubs.entry,
             _ => self.find_stubs(type_id).entry,
         }
+    }
+
+    /// The entry stub for a type, if it was asked for before; else null.
+    pub(crate) fn known_entry_stub(&self, type_id: u32) -> *const u8 {
+        self.stubs.get(type_id as usize).map_or(std::ptr::null(), |known| known.stubs.entry)
     }
 
     /// The tail-entry stub for a type; null if there is none.

@@ -1,4 +1,5 @@
-//! Functions whose type was checked once: a call writes the parameters straight into an array on the stack and enters.
+//! Functions whose type was checked once: a call writes the parameters straight into an array on the stack and enters. For
+//! native code with a known entry stub that is all; everything else goes through `exec::enter_function`.
 
 use crate::Result;
 use crate::context::AsContextMut;
@@ -6,6 +7,7 @@ use crate::exec::{self, Callee};
 use crate::func::Func;
 use crate::into_func::{WasmTy, for_each_arity};
 use crate::store::StoreOpaque;
+use crate::vm;
 use anyhow::bail;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -105,8 +107,15 @@ union Slots<P: Copy, R: Copy> {
 /// A function with parameters `P` and results `R`.
 pub struct TypedFunc<P, R> {
     func: Func,
+    /// The entry stub, if this is native code and the store knew one. The store keeps its code.
+    entry: *const u8,
     signature: PhantomData<fn(P) -> R>,
 }
+
+// SAFETY: the pointers are only followed with the store at hand, whose rules hold then.
+unsafe impl<P, R> Send for TypedFunc<P, R> {}
+// SAFETY: as above.
+unsafe impl<P, R> Sync for TypedFunc<P, R> {}
 
 impl<P, R> Copy for TypedFunc<P, R> {}
 
@@ -134,7 +143,10 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         if !fits {
             bail!("the function has type {ty}, not {}", FuncType::new(params, results));
         }
-        Ok(Self { func, signature: PhantomData })
+        // SAFETY: the function belongs to this store, which is alive.
+        let compiled = unsafe { (*func.checked(store)?).kind == FuncKind::Compiled as u32 };
+        let entry = if compiled { store.known_entry_stub(func.type_id(store)?) } else { std::ptr::null() };
+        Ok(Self { func, entry, signature: PhantomData })
     }
 
     /// The function without its static type.
@@ -156,7 +168,11 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         unsafe {
             let func_ref = self.func.checked(&*store)?;
             params.store(store, args)?;
-            let status = exec::enter_function(store, Callee::FuncRef(func_ref), args);
+            let status = if self.entry.is_null() {
+                exec::enter_function(store, Callee::FuncRef(func_ref), args)
+            } else {
+                vm::enter(store, self.entry, (*func_ref).code, (*func_ref).ctx, args)
+            };
             if status != STATUS_OK {
                 return Err(StoreOpaque::take_error(store, status));
             }

@@ -468,7 +468,8 @@ fn a_replaced_artifact_does_not_disturb_a_running_program() {
 #[test]
 fn a_truncated_artifact_ends_a_running_program_with_an_error() {
     use SectionKind::*;
-    let cases: [(&str, fn(&Header) -> u64); 3] = [
+    type KeptLength = fn(&Header) -> u64;
+    let cases: [(&str, KeptLength); 3] = [
         ("the image is gone", |h| h.sections[MemoryImage as usize].offset),
         ("the text is gone", |h| h.sections[Text as usize].offset),
         ("everything is gone", |_| 0),

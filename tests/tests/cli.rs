@@ -37,7 +37,9 @@ struct Expected {
 }
 
 fn check(e: &Expected, o: &Outcome) -> Result<(), String> {
-    let fail = |what: String| Err(format!("line {}: $ {}: {what}\nstdout:\n{}\nstderr:\n{}", e.line, e.command, String::from_utf8_lossy(&o.stdout), o.stderr));
+    let fail = |what: String| {
+        Err(format!("line {}: $ {}: {what}\nstdout:\n{}\nstderr:\n{}", e.line, e.command, String::from_utf8_lossy(&o.stdout), o.stderr))
+    };
     if o.code != Some(e.code) {
         return fail(format!("exit code {:?}, expected {}", o.code, e.code));
     }

@@ -357,7 +357,8 @@ fn instances_of_one_module_are_apart() {
                     (i32.add (i32.mul (i32.const 100) (global.get $g)) (i32.load8_u (i32.const 0)))))"#,
         );
         let mut store = Store::new(engine, ());
-        let instances: Vec<_> = (0..20).map(|_| Instance::new(&mut store, &m, &[]).unwrap()).collect();
+        let pre = Linker::new(engine).instantiate_pre(&m).unwrap();
+        let instances: Vec<_> = (0..20).map(|_| pre.instantiate(&mut store).unwrap()).collect();
         for (n, i) in instances.iter().enumerate() {
             let bump = func::<_, (), i32>(&mut store, *i, "bump");
             for k in 1..=n as i32 + 1 {

@@ -89,7 +89,8 @@ fn documents_name_what_exists() {
 fn sources() {
     let mut problems = Vec::new();
     // In pieces, so that this file does not find itself.
-    let unfinished = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
+    let unfinished =
+        [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
     for file in files(&workspace(), &["rs"]) {
         let name = relative(&file);
         let text = std::fs::read_to_string(&file).expect("a readable source");
@@ -120,7 +121,10 @@ fn unsafe_rooms() {
         let text = std::fs::read_to_string(&file).expect("a readable source");
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or("");
-            if code.contains(concat!("unsafe", " {")) || code.contains(concat!("unsafe", " fn")) || code.contains(concat!("unsafe", " impl")) {
+            if code.contains(concat!("unsafe", " {"))
+                || code.contains(concat!("unsafe", " fn"))
+                || code.contains(concat!("unsafe", " impl"))
+            {
                 problems.push(format!("{name}:{}: unsafe code outside {}", number + 1, rooms.join(", ")));
             }
         }

@@ -107,10 +107,16 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
         Input::Artifact(path) => {
             // Its direct calls are fixed, and a silent fallback would lie about what runs.
             if !opts.interpret.is_empty() {
-                return Err(usage(format!("--interpret does not apply to {}: an artifact's functions are fixed when it is compiled", path.display())));
+                return Err(usage(format!(
+                    "--interpret does not apply to {}: an artifact's functions are fixed when it is compiled",
+                    path.display()
+                )));
             }
             if opts.tier == Some(TierOption::Interpreted) {
-                return Err(usage(format!("{} is an artifact and always runs its native code; interpret the module it was made from", path.display())));
+                return Err(usage(format!(
+                    "{} is an artifact and always runs its native code; interpret the module it was made from",
+                    path.display()
+                )));
             }
             // SAFETY: an artifact is native code, and the user asks for this one to be run; the loader checks that it is whole
             // and fits this machine.
@@ -140,10 +146,13 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
 
 fn build_error(e: BuildError) -> anyhow::Error {
     let code = if matches!(e, BuildError::Directory { .. }) { ExitCode::NO_INPUT } else { ExitCode::USAGE };
-    with_code(code, match e {
-        BuildError::Directory { ref path, ref source } => format!("--dir {}: {source}", path.display()),
-        other => other.to_string(),
-    })
+    with_code(
+        code,
+        match e {
+            BuildError::Directory { ref path, ref source } => format!("--dir {}: {source}", path.display()),
+            other => other.to_string(),
+        },
+    )
 }
 
 fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
@@ -183,7 +192,8 @@ fn instantiate_named(linker: &mut Linker<Host>, store: &mut Store<Host>, mut wai
             return Err(with_code(ExitCode::UNLINKABLE, format!("the modules {} import from one another in a circle", names.join(", "))));
         };
         let (name, module, path) = waiting.remove(ready);
-        let instance = linker.instantiate(&mut *store, &module).with_context(|| format!("cannot instantiate {name} ({})", path.display()))?;
+        let instance =
+            linker.instantiate(&mut *store, &module).with_context(|| format!("cannot instantiate {name} ({})", path.display()))?;
         initialize(store, &instance)?;
         linker.instance(&mut *store, name, instance)?;
     }

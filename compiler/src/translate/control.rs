@@ -86,6 +86,7 @@ impl<'m> FuncTranslator<'_, 'm> {
     /// A block with parameters of these types.
     pub(super) fn create_block(&mut self, types: TypeList<'_>) -> Block {
         let block = self.builder.create_block();
+        self.carried += types.len();
         for i in 0..types.len() {
             let ty = types.get(i);
             let value = self.builder.append_block_param(block, super::clif_type(ty));
@@ -207,19 +208,19 @@ impl<'m> FuncTranslator<'_, 'm> {
         self.dead_construct()
     }
 
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self) -> Result<(), CompileError> {
         if self.dead_depth > 0 {
             self.dead_depth -= 1;
-            return;
+            return Ok(());
         }
-        let Some(mut frame) = self.buffers.control.pop() else { return };
+        let Some(mut frame) = self.buffers.control.pop() else { return Ok(()) };
         match frame.kind {
             FrameKind::Loop { header } => {
                 self.builder.seal_block(header);
                 if !self.reachable {
                     self.buffers.stack.truncate(frame.height);
                 }
-                return;
+                return Ok(());
             }
             FrameKind::If { alternative, .. } => {
                 if self.reachable {
@@ -239,10 +240,10 @@ impl<'m> FuncTranslator<'_, 'm> {
                         frame.next_used = true;
                     }
                     self.buffers.stack.truncate(frame.height);
-                    self.landing(scope);
+                    self.landing(scope)?;
                     self.reachable = false;
                     if !frame.next_used {
-                        return;
+                        return Ok(());
                     }
                 } else if self.reachable && frame.next_used {
                     self.jump(frame.next, frame.results);
@@ -270,6 +271,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         if matches!(frame.kind, FrameKind::Function) && self.reachable {
             self.return_();
         }
+        Ok(())
     }
 
     /// Returns the topmost operands, as many as the function has results.
@@ -403,6 +405,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         let table = self.builder.create_jump_table(ir::JumpTableData::new(default, &table));
         self.builder.ins().br_table(index, table);
         for (depth, block) in via {
+            self.check_size()?;
             self.continue_in(block);
             let (target, _) = self.target(depth);
             self.jump(target, arity);

@@ -59,12 +59,12 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// The code of a scope's landing block. The operand stack is that outside the `try_table`.
-    pub(super) fn landing(&mut self, scope: TryScope) {
-        let Some(block) = scope.landing else { return };
+    pub(super) fn landing(&mut self, scope: TryScope) -> Result<(), CompileError> {
+        let Some(block) = scope.landing else { return Ok(()) };
         self.continue_in(block);
         let (reference, object) = match *self.builder.block_params(block) {
             [reference, object, ..] => (reference, object),
-            _ => return,
+            _ => return Ok(()),
         };
         let mut thrown = None;
         for catch in &scope.catches {
@@ -75,8 +75,10 @@ impl FuncTranslator<'_, '_> {
                 Catch::AllRef { label } => (None, label, true),
             };
             let Some(tag) = tag else {
-                return self.catch(TypeList::None, label, with_reference.then_some(reference), object);
+                self.catch(TypeList::None, label, with_reference.then_some(reference), object);
+                return Ok(());
             };
+            self.check_size()?;
             let tag = TagIndex::from_u32(tag);
             let thrown = *thrown.get_or_insert_with(|| {
                 let flags = self.trusted(Region::Exceptions);
@@ -101,6 +103,7 @@ impl FuncTranslator<'_, '_> {
                 self.throwing_builtin(Builtin::rethrow, &[reference]);
             }
         }
+        Ok(())
     }
 
     fn cold_block(&mut self) -> Block {
@@ -112,6 +115,7 @@ impl FuncTranslator<'_, '_> {
     /// Branches to a clause's label with the payload and, if wanted, the reference.
     fn catch(&mut self, payload: TypeList<'_>, label: u32, reference: Option<Value>, object: Value) {
         let flags = self.trusted(Region::Exceptions);
+        self.carried += payload.len() + 1;
         let mut args = Vec::with_capacity(payload.len() + 1);
         for i in 0..payload.len() {
             let ty = payload.get(i);

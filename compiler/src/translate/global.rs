@@ -10,19 +10,33 @@ use wasmc_environ::const_expr::ConstOp;
 use wasmc_environ::jit::CompileError;
 
 impl FuncTranslator<'_, '_> {
+    /// The variable of a local that is read or written.
+    fn local(&mut self, index: u32) -> Variable {
+        // Validation has established that there is such a local.
+        if let Some(touched) = self.buffers.touched.get_mut(index as usize)
+            && !std::mem::replace(touched, true)
+        {
+            self.touched += 1;
+        }
+        Variable::from_u32(index)
+    }
+
     pub(super) fn local_get(&mut self, index: u32) {
-        let value = self.builder.use_var(Variable::from_u32(index));
+        let variable = self.local(index);
+        let value = self.builder.use_var(variable);
         self.push(value);
     }
 
     pub(super) fn local_set(&mut self, index: u32) {
         let value = self.pop();
-        self.builder.def_var(Variable::from_u32(index), value);
+        let variable = self.local(index);
+        self.builder.def_var(variable, value);
     }
 
     pub(super) fn local_tee(&mut self, index: u32) {
         let value = self.pop();
-        self.builder.def_var(Variable::from_u32(index), value);
+        let variable = self.local(index);
+        self.builder.def_var(variable, value);
         self.push(value);
     }
 

@@ -61,6 +61,8 @@ struct Buffers {
     args: Vec<Value>,
     block_args: Vec<BlockArg>,
     memory_bases: Vec<(MemoryIndex, Value)>,
+    /// For each local whether it was read or written.
+    touched: Vec<bool>,
 }
 
 /// Validates a function and translates it to CLIF in `out`, which is cleared first.
@@ -142,6 +144,7 @@ impl Buffers {
         self.args.clear();
         self.block_args.clear();
         self.memory_bases.clear();
+        self.touched.clear();
     }
 }
 
@@ -159,17 +162,24 @@ pub(super) struct FuncTranslator<'a, 'm> {
     pub(super) reachable: bool,
     /// How many constructs were opened in unreachable code; they have no `Frame`.
     dead_depth: u32,
-    /// How many operands all branches so far carry.
+    /// How many operands all branches so far carry and all blocks take.
     carried: usize,
+    /// How many locals were read or written.
+    touched: usize,
     buffers: Buffers,
 }
 
 /// Greatest number of CLIF instructions in a function. Cranelift refuses functions with more than two million virtual
 /// registers, so none of this size would compile; the limit keeps a small hostile module from filling the memory first.
-const MAX_INSTRUCTIONS: usize = 16 << 20;
-/// Greatest number of operands that all branches of a function carry, for the same reason: two bytes of wasm can be a
+const MAX_INSTRUCTIONS: usize = 6 << 20;
+/// Greatest number of values, among them the parameters that the locals add to blocks.
+const MAX_VALUES: usize = 12 << 20;
+/// Greatest number of operands that all branches of a function carry and all blocks take: two bytes of wasm can be a
 /// branch with a thousand operands.
-const MAX_CARRIED: usize = 64 << 20;
+const MAX_CARRIED: usize = 16 << 20;
+/// Greatest product of the number of locals that are used and the number of blocks: the SSA construction keeps a table
+/// of that size, with four bytes for each entry. A large interpreter loop reaches a tenth of it.
+const MAX_LOCALS_IN_BLOCKS: usize = 512 << 20;
 
 impl<'a, 'm> FuncTranslator<'a, 'm> {
     fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers) -> Self {
@@ -181,7 +191,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         let vmctx = builder.block_params(entry)[0];
         // Without a region, the stores before each call would hide every other store from the alias analysis.
         builder.make_stack_map_alias_region(Box::new(|set, _, _, _| Some(region::Region::roots(set))));
-        Self { builder, env, offset: 0, vmctx, reachable: true, dead_depth: 0, carried: 0, buffers }
+        Self { builder, env, offset: 0, vmctx, reachable: true, dead_depth: 0, carried: 0, touched: 0, buffers }
     }
 
     /// Opens the function: its parameters become locals, its body a construct that branches can leave.
@@ -202,6 +212,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
 
     fn declare_local(&mut self, ty: ValType) -> Variable {
         let variable = self.builder.declare_var(clif_type(ty.abi()));
+        self.buffers.touched.push(false);
         if ty.is_heap_ref() {
             self.builder.declare_var_needs_stack_map(variable);
         }
@@ -241,7 +252,17 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         self.offset = offset;
         let location = u32::try_from(offset).unwrap_or(u32::MAX);
         self.builder.set_srcloc(SourceLoc::new(location));
-        if self.builder.func.dfg.num_insts() > MAX_INSTRUCTIONS || self.carried > MAX_CARRIED {
+        self.check_size()
+    }
+
+    /// Fails if the function outgrows what a code generator can take.
+    pub(super) fn check_size(&self) -> Result<(), CompileError> {
+        let dfg = &self.builder.func.dfg;
+        if dfg.num_insts() > MAX_INSTRUCTIONS
+            || dfg.num_values() > MAX_VALUES
+            || self.carried > MAX_CARRIED
+            || self.touched.saturating_mul(dfg.num_blocks()) > MAX_LOCALS_IN_BLOCKS
+        {
             return Err(self.too_large());
         }
         Ok(())
@@ -249,7 +270,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
 
     #[cold]
     fn too_large(&self) -> CompileError {
-        DecodeError::limit("function too large: its branches and accesses take too many instructions", self.offset).into()
+        DecodeError::limit("function too large: it takes too many instructions", self.offset).into()
     }
 
     /// Pushes an operand.

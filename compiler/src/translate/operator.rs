@@ -24,10 +24,7 @@ impl FuncTranslator<'_, '_> {
                 self.else_();
                 return Ok(());
             }
-            Operator::End => {
-                self.end();
-                return Ok(());
-            }
+            Operator::End => return self.end(),
             _ if !self.reachable => return Ok(()),
             _ => {}
         }

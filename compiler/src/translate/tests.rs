@@ -750,20 +750,26 @@ fn a_throw_with_a_known_handler_is_a_branch() {
 
 #[test]
 fn hostile_sizes_are_an_error() {
-    // 1,000 operands on the stack and two million branches that carry them all.
-    let types = "(param ".to_owned() + &"i32 ".repeat(1000) + ") (result " + &"i32 ".repeat(1000) + ")";
-    let get = (0..1000).map(|i| format!("(local.get {i})")).collect::<String>();
-    let wasm = wat::parse_str(
-        format!("(module (func {types} (block (type 0) {get} {} )))", "(br_if 0 (i32.const 1))".repeat(70_000))
-            .replace("(type 0)", &types_only(1000)),
-    )
-    .unwrap();
-    let error = translate_module(&wasm, &*isa("x86_64-unknown-linux", &[], "none"), false).unwrap_err();
-    assert!(error.to_string().contains("too large"), "{error}");
-}
-
-fn types_only(n: usize) -> String {
-    format!("(result {})", "i32 ".repeat(n))
+    let i32s = "i32 ".repeat(1000);
+    let gets = (0..1000).map(|i| format!("(local.get {i})")).collect::<String>();
+    let locals = format!("(local {})", "i32 ".repeat(49_000));
+    let sets = (0..49_000).map(|i| format!("(local.set {i} (i32.const 1))")).collect::<String>();
+    for function in [
+        // A thousand operands on the stack, and many branches that carry them all.
+        format!("(func (param {i32s}) (result {i32s}) (block (result {i32s}) {gets} {}))", "(br_if 0 (i32.const 1))".repeat(20_000)),
+        // Many blocks with a thousand results.
+        format!(
+            "(type $r (func (result {i32s}))) (func {} unreachable {} unreachable)",
+            "block (type $r) ".repeat(20_000),
+            "end ".repeat(20_000)
+        ),
+        // Many locals that are all written in a late block.
+        format!("(func {locals} {} {sets})", "(if (i32.const 1) (then))".repeat(20_000)),
+    ] {
+        let wasm = wat::parse_str(format!("(module {function})")).unwrap();
+        let error = translate_module(&wasm, &*isa("x86_64-unknown-linux", &[], "none"), false).unwrap_err();
+        assert!(error.to_string().contains("too large"), "{error}");
+    }
 }
 
 #[test]

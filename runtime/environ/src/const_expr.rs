@@ -50,7 +50,7 @@ impl ConstExpr {
                 Operator::F64Const { value } => ConstOp::F64Const(value.bits()),
                 Operator::V128Const { value } => ConstOp::V128Const(u128::from_le_bytes(*value.bytes())),
                 Operator::GlobalGet { global_index } => ConstOp::GlobalGet(GlobalIndex::from_u32(global_index)),
-                Operator::RefNull { hty } => ConstOp::RefNull(convert::heap(hty, offset as u64)?),
+                Operator::RefNull { hty } => ConstOp::RefNull(convert::heap(hty, offset)?),
                 Operator::RefFunc { function_index } => {
                     let index = FuncIndex::from_u32(function_index);
                     refs.push(index);
@@ -63,7 +63,7 @@ impl ConstExpr {
                 Operator::I64Sub => ConstOp::I64Sub,
                 Operator::I64Mul => ConstOp::I64Mul,
                 Operator::End => break,
-                other => return Err(DecodeError::unsupported(format!("constant expression with {other:?}"), offset as u64)),
+                other => return Err(DecodeError::unsupported(format!("constant expression with {other:?}"), offset)),
             });
         }
         Ok(Self { ops: ops.into() })

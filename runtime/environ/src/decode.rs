@@ -48,7 +48,7 @@ pub fn decode<'a>(wasm: &'a [u8], features: &Features) -> Result<Decoded<'a>, De
         }
         if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
             let range = body.range();
-            module.bodies.push(range.start as u64..range.end as u64);
+            module.bodies.push(range.start..range.end);
             functions.push(FunctionToValidate { validator, body });
             continue;
         }
@@ -74,7 +74,7 @@ pub fn decode<'a>(wasm: &'a [u8], features: &Features) -> Result<Decoded<'a>, De
 ///
 /// # Errors
 /// As [`decode`], and if a body is not valid.
-pub fn decode_and_validate<'a>(wasm: &'a [u8], features: &Features) -> Result<Module, DecodeError> {
+pub fn decode_and_validate(wasm: &[u8], features: &Features) -> Result<Module, DecodeError> {
     let Decoded { module, functions } = decode(wasm, features)?;
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
     for f in functions {
@@ -91,7 +91,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
         Payload::ImportSection(reader) => {
             for import in reader.into_imports_with_offsets() {
                 let (offset, i) = import?;
-                let ty = convert::entity(i.ty, offset as u64)?;
+                let ty = convert::entity(i.ty, offset)?;
                 add_entity(module, ty);
                 module.imports.push(Import { module: i.module.to_owned(), name: i.name.to_owned(), ty });
             }
@@ -111,7 +111,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
         Payload::TableSection(reader) => {
             for table in reader.into_iter_with_offsets() {
                 let (offset, table) = table?;
-                module.tables.push(convert::table(table.ty, offset as u64)?);
+                module.tables.push(convert::table(table.ty, offset)?);
                 module.table_inits.push(match &table.init {
                     TableInit::RefNull => None,
                     TableInit::Expr(e) => Some(ConstExpr::decode(e, refs)?),
@@ -134,7 +134,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
         Payload::GlobalSection(reader) => {
             for global in reader.into_iter_with_offsets() {
                 let (offset, global) = global?;
-                module.globals.push(convert::global(global.ty, offset as u64)?);
+                module.globals.push(convert::global(global.ty, offset)?);
                 module.global_inits.push(ConstExpr::decode(&global.init_expr, refs)?);
             }
             Ok(())
@@ -149,7 +149,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
                     ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(e.index)),
                     ExternalKind::Tag => EntityIndex::Tag(TagIndex::from_u32(e.index)),
                     #[allow(unreachable_patterns)]
-                    other => return Err(DecodeError::unsupported(format!("export of kind {other:?}"), offset as u64)),
+                    other => return Err(DecodeError::unsupported(format!("export of kind {other:?}"), offset)),
                 };
                 module.exports.push(Export { name: e.name.to_owned(), index });
             }
@@ -162,7 +162,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
         Payload::ElementSection(reader) => {
             for segment in reader.into_iter_with_offsets() {
                 let (offset, segment) = segment?;
-                let segment = element(segment, offset as u64, refs)?;
+                let segment = element(segment, offset, refs)?;
                 module.elements.push(segment);
             }
             Ok(())
@@ -170,7 +170,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
         Payload::DataSection(reader) => {
             for segment in reader {
                 let segment = segment?;
-                let end = segment.range.end as u64;
+                let end = segment.range.end;
                 let mode = match segment.kind {
                     DataKind::Passive => SegmentMode::Passive,
                     DataKind::Active { memory_index, offset_expr } => {
@@ -183,7 +183,7 @@ fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>,
             Ok(())
         }
         Payload::CustomSection(custom) if custom.name() == "name" && module.name_section.is_none() => {
-            let start = custom.data_offset() as u64;
+            let start = custom.data_offset();
             let range = start..start + custom.data().len() as u64;
             module.name = crate::names::module_name(&wasm[range.start as usize..range.end as usize]);
             module.name_section = Some(range);
@@ -243,11 +243,11 @@ fn types(module: &mut Module, reader: wasmparser::TypeSectionReader<'_>) -> Resu
         let (offset, group) = group?;
         let start = module.types.len() as u32;
         for ty in group.types() {
-            module.types.push(convert::sub_type(ty, offset as u64)?);
+            module.types.push(convert::sub_type(ty, offset)?);
         }
         let end = module.types.len() as u32;
         if module.types.len() > limits::MAX_TYPES {
-            return Err(DecodeError::limit(format!("more than {} types", limits::MAX_TYPES), offset as u64));
+            return Err(DecodeError::limit(format!("more than {} types", limits::MAX_TYPES), offset));
         }
         let canonical = &module.canonical;
         let key = rec_group_key(&module.types[start as usize..], start, |i| canonical[i.index()]);

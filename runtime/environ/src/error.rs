@@ -47,6 +47,6 @@ impl DecodeError {
 impl From<wasmparser::BinaryReaderError> for DecodeError {
     #[cold]
     fn from(e: wasmparser::BinaryReaderError) -> Self {
-        Self::invalid(e.message(), e.offset() as u64)
+        Self::invalid(e.message(), e.offset())
     }
 }

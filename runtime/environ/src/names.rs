@@ -8,7 +8,7 @@ use wasmparser::{BinaryReader, Name, NameSectionReader};
 
 /// The module's name in the payload of a name section.
 pub(crate) fn module_name(section: &[u8]) -> Option<String> {
-    NameSectionReader::new(BinaryReader::new(section, 0)).into_iter().map_while(Result::ok).find_map(|n| match n {
+    NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok).find_map(|n| match n {
         Name::Module { name, .. } => Some(name.to_owned()),
         _ => None,
     })
@@ -33,7 +33,7 @@ pub fn function_names(module: &Module, wasm: &[u8]) -> HashMap<FuncIndex, String
         }
     }
     let Some(section) = module.name_section.as_ref().and_then(|r| wasm.get(r.start as usize..r.end as usize)) else { return names };
-    for subsection in NameSectionReader::new(BinaryReader::new(section, 0)).into_iter().map_while(Result::ok) {
+    for subsection in NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok) {
         let Name::Function(map) = subsection else { continue };
         for naming in map.into_iter().map_while(Result::ok) {
             if (naming.index as usize) < module.functions.len() {

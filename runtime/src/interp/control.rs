@@ -58,20 +58,6 @@ op! {
         next!(r, 2)
     }
 
-    /// `field 0 = field 1`, through the accumulator.
-    load_acc[T: Val, D: Dst] |r| {
-        let v = <S<1> as Src<T>>::get(&r);
-        D::put(&mut r, v);
-        next!(r, 2)
-    }
-
-    /// `field 0 = immediate`, also to the accumulator.
-    constant[T: Val, D: Dst] |r| {
-        let v = T::imm(&r);
-        D::put(&mut r, v);
-        next!(r, const { T::IMM_WORDS })
-    }
-
     /// `field 0 = word 2`, without touching the accumulators.
     set[] |r| {
         *slot::<0>(&r) = word::<2>(&r);
@@ -178,21 +164,21 @@ pub(super) fn set_accumulators(r: &mut Regs, bits: u64) {
 }
 
 /// Integers that can be tested.
-pub(super) trait Zero {
-    fn is_zero(self) -> bool;
+pub(super) trait Zero: Copy {
+    fn is_zero(&self) -> bool;
 }
 
 impl Zero for u32 {
     #[inline(always)]
-    fn is_zero(self) -> bool {
-        self == 0
+    fn is_zero(&self) -> bool {
+        *self == 0
     }
 }
 
 impl Zero for u64 {
     #[inline(always)]
-    fn is_zero(self) -> bool {
-        self == 0
+    fn is_zero(&self) -> bool {
+        *self == 0
     }
 }
 

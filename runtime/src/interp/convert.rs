@@ -37,7 +37,7 @@ macro_rules! checked {
         checked!(@ $a, $int, $a > $below && $a < $above)
     };
     ($a:ident, $int:ident, >= $least:literal, < $above:literal) => {
-        checked!(@ $a, $int, $a >= $least && $a < $above)
+        checked!(@ $a, $int, ($least..$above).contains(&$a))
     };
     (@ $a:ident, $int:ident, $in_range:expr) => {
         if $in_range {

@@ -57,7 +57,7 @@ pub(super) struct Regs {
 macro_rules! op {
     ($($(#[$m:meta])* $name:ident [$($g:tt)*] |$r:ident| $body:block)*) => {$(
         $(#[$m])*
-        #[allow(unused_mut)]
+        #[allow(unused_mut, unused_unsafe, reason = "some bodies change no state, or do nothing that is unsafe")]
         pub(super) unsafe extern "C" fn $name<$($g)*>(
             ip: $crate::interp::dispatch::Ip,
             sp: $crate::interp::dispatch::Sp,

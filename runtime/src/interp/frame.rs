@@ -116,7 +116,7 @@ pub(super) unsafe fn instance_of<'a>(vmctx: *mut u8) -> &'a InstanceData {
 /// As `instance_of`.
 pub(super) unsafe fn module_of<'a>(vmctx: *mut u8) -> &'a ModuleInner {
     // SAFETY: the caller's; the instance keeps its module alive.
-    unsafe { &(*(&raw const *instance_of(vmctx))).module }
+    unsafe { &instance_of(vmctx).module }
 }
 
 impl Cx {

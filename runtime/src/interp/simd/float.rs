@@ -4,7 +4,7 @@
 //! Rounding is written with additions, not with `f32::ceil` and its like: without SSE4.1, which is not part of x86-64's
 //! baseline, those are a call of the C library for every lane.
 
-use super::{Lane, V128, compare, map, vector_operators, zip, zip3};
+use super::{V128, compare, map, vector_operators, zip, zip3};
 
 macro_rules! float_operators {
     ($($lane:ident $shape:ident $bits:ident $integers_from:literal
@@ -76,7 +76,10 @@ macro_rules! float_operators {
             #[inline(always)]
             fn finish(x: $lane, rounded: $lane) -> $lane {
                 let signed = $lane::from_bits(rounded.to_bits() & !SIGN | x.to_bits() & SIGN);
-                if x.abs() < INTEGERS { signed } else { x + 0.0 }
+                // Not `x + 0.0` for the NaN: the compiler may take that for `x`, whose NaN can be a signalling one.
+                let quiet = $lane::from_bits(x.to_bits() | 1 << ($lane::MANTISSA_DIGITS - 2));
+                let kept = if x.is_nan() { quiet } else { x };
+                if x.abs() < INTEGERS { signed } else { kept }
             }
 
             #[inline(always)]

@@ -12,13 +12,16 @@ pub(super) const C: usize = 48;
 /// The first 64 bytes of the memory.
 pub(super) type Operands = [u8; 64];
 
+/// Computes the bytes of a result from the operands.
+pub(super) type Expected = Box<dyn Fn(&Operands) -> [u8; 16]>;
+
 /// An operator with what it must compute.
 pub(super) struct Case {
     pub(super) name: &'static str,
     /// The body of a function that stores the result.
     pub(super) body: String,
     /// Bytes of the result.
-    pub(super) expected: Box<dyn Fn(&Operands) -> [u8; 16]>,
+    pub(super) expected: Expected,
 }
 
 fn vector(m: &Operands, at: usize) -> V128 {
@@ -86,7 +89,7 @@ const COUNTS: [u32; 12] = [0, 1, 4, 7, 8, 15, 16, 31, 33, 63, 64, 131];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    let mut add = |name, body, expected: Box<dyn Fn(&Operands) -> [u8; 16]>| all.push(Case { name, body, expected });
+    let mut add = |name, body, expected: Expected| all.push(Case { name, body, expected });
     macro_rules! unary {
         ([] $($variant:ident $f:ident;)*) => {$({
             let (name, op) = (stringify!($f), mnemonic(stringify!($f)));

@@ -26,6 +26,7 @@ mod execute;
 /// The interpreter's functions. Their own tests come along and run here once more.
 #[path = "../../../../../runtime/src/interp/simd/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "only what a test needs is used")]
+#[expect(clippy::module_inception, reason = "the interpreter has a file of the same name in it")]
 mod lanes;
 
 /// The code of all cases for one target.
