@@ -5,7 +5,9 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(interp_threaded)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=WASMC_INTERP_DISPATCH");
-    let optimised = matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("2" | "3" | "s" | "z"));
+    // Debug assertions check pointers by calls that take the address of locals, and then the call at the end is no jump.
+    let optimised = matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("2" | "3" | "s" | "z"))
+        && std::env::var_os("CARGO_CFG_DEBUG_ASSERTIONS").is_none();
     let threaded = match std::env::var("WASMC_INTERP_DISPATCH").as_deref() {
         Ok("loop") => false,
         Ok("threaded") => true,

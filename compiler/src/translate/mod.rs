@@ -26,6 +26,8 @@ mod trap;
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]
+mod robust_tests;
+#[cfg(test)]
 mod tests;
 
 pub use env::{ModuleEnv, clif_type};

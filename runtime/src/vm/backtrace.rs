@@ -6,6 +6,7 @@ use super::{ActivationKind, CodeRegistry};
 use crate::instance::InstanceData;
 use crate::store::StoreOpaque;
 use crate::trap::{Backtrace, FrameInfo, Trap};
+use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMContextHead;
 
 /// The wasm frames of a store at this moment. `at` is the program counter and frame pointer of an interrupted native
@@ -29,6 +30,11 @@ pub(crate) fn finish_trap(store: *mut StoreOpaque) {
     let Some(code) = store.vm.captured.code.take() else { return };
     let captured = &store.vm.captured;
     let mut trace = Backtrace::default();
+    if code == TrapCode::ArtifactChanged {
+        // The tables that would say where are in the same file.
+        store.vm.pending = Some(Trap::new(code, trace).into());
+        return;
+    }
     for (i, pc) in captured.pcs().iter().enumerate() {
         push_native(&mut trace, &store.vm.code, *pc, i == 0 && captured.exact);
     }

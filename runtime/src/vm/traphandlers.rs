@@ -12,6 +12,10 @@ use wasmc_environ::vmlayout::STATUS_TRAP;
 
 /// How many frames of a trap are kept, from the innermost.
 pub(crate) const MAX_FRAMES: usize = 100;
+/// Said before the process dies because a host function has used up the stack.
+const HOST_OVERFLOW: &str = "wasmc: a host function has overflowed the stack of its store: \
+    it has 256 KiB beyond what WebAssembly may use (limits::HOST_STACK_RESERVE)\n";
+const _: () = assert!(wasmc_environ::limits::HOST_STACK_RESERVE == 256 << 10);
 /// Addresses below this are null pointers with an offset.
 const NULL_AREA: usize = 64 << 10;
 
@@ -198,7 +202,14 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
         let vm = &mut (*(*activation).store).vm;
         let (pc, fp) = (registers.pc(), registers.fp());
-        let Some(code) = trap_code(vm, signal, pc, (*info).si_addr().addr()) else { return false };
+        let address = (*info).si_addr().addr();
+        let Some(code) = trap_code(vm, signal, pc, address) else {
+            if vm.code.find(pc).is_none() && vm.stack.as_ref().is_some_and(|s| s.guard().contains(&address)) {
+                // Nothing can be saved, but whoever looks for the reason shall not have to guess.
+                libc::write(libc::STDERR_FILENO, HOST_OVERFLOW.as_ptr().cast(), HOST_OVERFLOW.len());
+            }
+            return false;
+        };
         // Where the text itself could not be read, its bytes are not looked at.
         let in_prologue = match &vm.stack {
             Some(stack) if code != TrapCode::ArtifactChanged => registers.return_address_in_prologue(stack),
@@ -216,14 +227,15 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
 fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<TrapCode> {
     let range = vm.code.find(pc)?;
     let stack = vm.stack.as_ref()?;
-    let code = range.code.trap_at(range.offset(pc));
+    // The trap table is in the artifact too: it is read last, since the fault may say that the file is gone.
+    let in_table = || range.code.trap_at(range.offset(pc));
     match signal {
-        libc::SIGILL | libc::SIGFPE => code,
+        libc::SIGILL | libc::SIGFPE => in_table(),
         // Pushes and spills have no entry in the trap table, so the address decides.
         _ if stack.guard().contains(&address) => Some(TrapCode::StackOverflow),
         // A page of the file is gone: of the text, of the read-only data, or of a memory's image.
         libc::SIGBUS if vm.is_reserved(address) || in_artifact(&range.code, address) => Some(TrapCode::ArtifactChanged),
-        libc::SIGSEGV => match code? {
+        libc::SIGSEGV => match in_table()? {
             TrapCode::MemoryOutOfBounds => vm.is_reserved(address).then_some(TrapCode::MemoryOutOfBounds),
             // Null references are found by the access through them.
             other => (address < NULL_AREA).then_some(other),

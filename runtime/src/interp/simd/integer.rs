@@ -184,17 +184,17 @@ narrowing! {
 
 macro_rules! shifts {
     ($($signed:ident $unsigned:ident $shl:ident $shr_s:ident $shr_u:ident;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $shl(a: V128, count: u32) -> V128 {
             map(a, |x: $signed| x.wrapping_shl(count))
         }
 
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $shr_s(a: V128, count: u32) -> V128 {
             map(a, |x: $signed| x.wrapping_shr(count))
         }
 
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $shr_u(a: V128, count: u32) -> V128 {
             map(a, |x: $unsigned| x.wrapping_shr(count))
         }
@@ -208,7 +208,7 @@ shifts! {
     i64 u64 i64x2_shl i64x2_shr_s i64x2_shr_u;
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn v128_any_true(a: V128) -> i32 {
     let [low, high] = u64::split(a);
     (low | high != 0).into()
@@ -217,7 +217,7 @@ pub(crate) fn v128_any_true(a: V128) -> i32 {
 /// Whether no lane is 0: without an early end, so that it stays one comparison of vectors.
 macro_rules! all_true {
     ($($name:ident $lane:ident;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $name(a: V128) -> i32 {
             $lane::split(a).iter().fold(true, |all, &lane| all & (lane != 0)).into()
         }
@@ -232,26 +232,26 @@ all_true! {
 }
 
 /// Gathers the top bits of the eight bytes by a multiplication: each product lands on a bit of its own.
-#[inline]
+#[inline(always)]
 pub(crate) fn i8x16_bitmask(a: V128) -> i32 {
     let [low, high] = u64::split(a).map(|half| ((half >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as i32);
     low | high << 8
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn i16x8_bitmask(a: V128) -> i32 {
     let [low, high] =
         u64::split(a).map(|half| ((half >> 15 & 0x0001_0001_0001_0001).wrapping_mul(0x0001_0002_0004_0008) >> 48) as i32 & 0xf);
     low | high << 4
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn i32x4_bitmask(a: V128) -> i32 {
     let [a, b, c, d] = u32::split(a).map(|lane| (lane >> 31) as i32);
     a | b << 1 | c << 2 | d << 3
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn i64x2_bitmask(a: V128) -> i32 {
     let [a, b] = u64::split(a).map(|lane| (lane >> 63) as i32);
     a | b << 1

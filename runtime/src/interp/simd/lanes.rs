@@ -8,12 +8,12 @@ use super::{Lane, V128, vector_operators};
 
 macro_rules! lane_access {
     ($($lane:ident $count:literal $scalar:ident $splat:ident $replace:ident $($extract:ident $extracted:ident)+;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $splat(v: $scalar) -> V128 {
             $lane::join([v as $lane; $count])
         }
 
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $replace(a: V128, lane: u8, v: $scalar) -> V128 {
             let mut lanes = $lane::split(a);
             lanes[usize::from(lane) % $count] = v as $lane;
@@ -21,7 +21,7 @@ macro_rules! lane_access {
         }
 
         $(
-            #[inline]
+            #[inline(always)]
             pub(crate) fn $extract(a: V128, lane: u8) -> $scalar {
                 $extracted::split(a)[usize::from(lane) % $count] as $scalar
             }
@@ -47,7 +47,7 @@ vector_operators! {
     i8x16_relaxed_swizzle(a, indices) = i8x16_swizzle(a, indices);
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn i8x16_shuffle(a: V128, b: V128, lanes: [u8; 16]) -> V128 {
     let mut both = [0; 32];
     both[..16].copy_from_slice(&a.0);
@@ -57,7 +57,7 @@ pub(crate) fn i8x16_shuffle(a: V128, b: V128, lanes: [u8; 16]) -> V128 {
 
 macro_rules! extending_loads {
     ($($name:ident $from:ident $bytes:literal $to:ident;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $name(read: [u8; 8]) -> V128 {
             let (chunks, _) = read.as_chunks::<$bytes>();
             $to::join(from_fn(|i| $from::from_le_bytes(chunks[i]).into()))
@@ -76,19 +76,19 @@ extending_loads! {
 
 macro_rules! lane_loads_and_stores {
     ($($lane:ident $count:literal $splat:ident $load_lane:ident $store_lane:ident;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $splat(read: $lane) -> V128 {
             $lane::join([read; $count])
         }
 
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $load_lane(a: V128, lane: u8, read: $lane) -> V128 {
             let mut lanes = $lane::split(a);
             lanes[usize::from(lane) % $count] = read;
             $lane::join(lanes)
         }
 
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $store_lane(a: V128, lane: u8) -> $lane {
             $lane::split(a)[usize::from(lane) % $count]
         }
@@ -102,12 +102,12 @@ lane_loads_and_stores! {
     u64 2 v128_load64_splat v128_load64_lane v128_store64_lane;
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn v128_load32_zero(read: u32) -> V128 {
     u32::join([read, 0, 0, 0])
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn v128_load64_zero(read: u64) -> V128 {
     u64::join([read, 0])
 }

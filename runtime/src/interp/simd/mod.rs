@@ -144,7 +144,7 @@ fn compare<T: Lane<N>, const N: usize>(a: V128, b: V128, f: impl Fn(&T, &T) -> b
 /// Defines operators of one to three vectors, an expression each.
 macro_rules! vector_operators {
     ($($name:ident($($argument:ident),+) = $body:expr;)*) => {$(
-        #[inline]
+        #[inline(always)]
         pub(crate) fn $name($($argument: V128),+) -> V128 {
             $body
         }
