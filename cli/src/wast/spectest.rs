@@ -1,4 +1,4 @@
-//! The host module `spectest` that specification scripts import from (specification repository, `interpreter/README.md`).
+//! The host module `spectest` that specification scripts import from (described with the reference interpreter of the specification).
 
 use anyhow::Result;
 use wasmc_runtime::{Global, GlobalType, Limits, Linker, Memory, MemoryType, RefType, Store, Table, TableType, Val, ValType};
