@@ -6,8 +6,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=WASMC_INTERP_DISPATCH");
     // Debug assertions check pointers by calls that take the address of locals, and then the call at the end is no jump.
-    let optimised = matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("2" | "3" | "s" | "z"))
-        && std::env::var_os("CARGO_CFG_DEBUG_ASSERTIONS").is_none();
+    let optimised =
+        matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("2" | "3")) && std::env::var_os("CARGO_CFG_DEBUG_ASSERTIONS").is_none();
     let threaded = match std::env::var("WASMC_INTERP_DISPATCH").as_deref() {
         Ok("loop") => false,
         Ok("threaded") => true,

@@ -10,8 +10,8 @@ use crate::module::*;
 use crate::types::{CompositeType, HeapType, RefType, SubType, ValType, convert};
 use std::collections::HashMap;
 use wasmparser::{
-    DataKind, ElementItems as WpItems, ElementKind, Encoding, ExternalKind, FuncToValidate, FunctionBody, Parser, Payload, TableInit,
-    ValidPayload, Validator, ValidatorResources,
+    DataKind, ElementItems as WpItems, ElementKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
+    Operator, OperatorsReader, Parser, Payload, TableInit, ValidPayload, Validator, ValidatorResources,
 };
 
 /// A function body that is still to be validated.
@@ -78,11 +78,56 @@ pub fn decode_and_validate(wasm: &[u8], features: &Features) -> Result<Module, D
     let Decoded { module, functions } = decode(wasm, features)?;
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
     for f in functions {
-        let mut validator = f.validator.into_validator(allocations);
-        validator.validate(&f.body)?;
-        allocations = validator.into_allocations();
+        allocations = validate_body(f, allocations)?;
     }
     Ok(module)
+}
+
+/// Validates a function's body; gives the allocations back.
+///
+/// # Errors
+/// If the body is not valid, or uses what wasmc does not support.
+pub fn validate_body(f: FunctionToValidate<'_>, allocations: FuncValidatorAllocations) -> Result<FuncValidatorAllocations, DecodeError> {
+    let mut validator = f.validator.into_validator(allocations);
+    let mut locals = f.body.get_locals_reader()?;
+    for _ in 0..locals.get_count() {
+        let offset = locals.original_position();
+        let (count, ty) = locals.read()?;
+        validator.define_locals(offset, count, ty)?;
+        convert::value(ty, offset)?;
+    }
+    let mut reader = locals.get_binary_reader();
+    reader.set_features(*validator.features());
+    let mut operators = OperatorsReader::new(reader);
+    while !operators.eof() {
+        let (op, offset) = operators.read_with_offset()?;
+        validator.op(offset, &op)?;
+        check_supported(&op, offset)?;
+    }
+    operators.finish()?;
+    Ok(validator.into_allocations())
+}
+
+/// Refuses the instructions that validation accepts for the sake of recursion groups (see `Features::to_wasmparser`).
+#[inline]
+fn check_supported(op: &Operator<'_>, offset: u64) -> Result<(), DecodeError> {
+    macro_rules! of_garbage_collection {
+        ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+            match op {
+                $(Operator::$op $({ $($arg: _),* })? => of_garbage_collection!(@$proposal),)*
+                _ => false,
+            }
+        };
+        (@gc) => { true };
+        (@$proposal:ident) => { false };
+    }
+    if wasmparser::for_each_operator!(of_garbage_collection) {
+        return Err(DecodeError::unsupported("an instruction of the garbage-collection proposal", offset));
+    }
+    if let Operator::RefNull { hty } = op {
+        convert::heap(*hty, offset)?;
+    }
+    Ok(())
 }
 
 fn section(module: &mut Module, refs: &mut Vec<FuncIndex>, payload: Payload<'_>, wasm: &[u8]) -> Result<(), DecodeError> {

@@ -45,14 +45,22 @@ macro_rules! features {
                     | WasmFeatures::SATURATING_FLOAT_TO_INT
                     | WasmFeatures::SIGN_EXTENSION
                     | WasmFeatures::FLOATS
-                    | WasmFeatures::GC_TYPES
-                    | WasmFeatures::MULTI_VALUE
-                    | WasmFeatures::BULK_MEMORY;
-                $(f.set(WasmFeatures::$flag, self.$field);)*
+                    | WasmFeatures::GC_TYPES;
+                $(features!(@flag f, self.$field, $flag);)*
+                // A proposal that builds on one that is off is off as well.
+                if !self.reference_types {
+                    f.remove(WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::EXCEPTIONS);
+                }
+                // Recursion groups and declared subtypes of function types are what the specification 3.0 compares
+                // types by, but wasmparser counts them to garbage collection. `decode` refuses the rest of that.
+                f.set(WasmFeatures::GC, f.contains(WasmFeatures::FUNCTION_REFERENCES));
                 f
             }
         }
     };
+    // Nothing that wasmparser knows.
+    (@flag $set:ident, $on:expr, NONE) => {};
+    (@flag $set:ident, $on:expr, $flag:ident) => { $set.set(WasmFeatures::$flag, $on) };
 }
 
 features! {
@@ -69,5 +77,25 @@ features! {
     /// Several memories.
     multi_memory "multi-memory" MULTI_MEMORY true;
     /// Relaxed SIMD, with one deterministic choice for all targets and tiers.
-    relaxed_simd "relaxed-simd" RELAXED_SIMD false;
+    relaxed_simd "relaxed-simd" RELAXED_SIMD true;
+    /// Bulk memory operations.
+    bulk_memory "bulk-memory" BULK_MEMORY true;
+    /// Several results and block parameters.
+    multi_value "multi-value" MULTI_VALUE true;
+    /// Typed function references, recursion groups and declared subtypes of function types.
+    function_references "function-references" FUNCTION_REFERENCES true;
+    /// Memories and tables with 64-bit indices.
+    memory64 "memory64" MEMORY64 true;
+    /// Pages of one byte.
+    custom_page_sizes "custom-page-sizes" CUSTOM_PAGE_SIZES false;
+    /// Types of shared memories and the atomic instructions.
+    threads "threads" THREADS true;
+    /// Making shared memories. Without it a module that defines one can be compiled, but not instantiated.
+    shared_memory "shared-memory" NONE false;
+    /// 128-bit addition, subtraction and multiplication of 64-bit integers.
+    wide_arithmetic "wide-arithmetic" WIDE_ARITHMETIC true;
+    /// Exceptions in their first form (`try`, `catch`, `delegate`, `rethrow`).
+    legacy_exceptions "legacy-exceptions" LEGACY_EXCEPTIONS true;
+    /// Use of the section `metadata.code.branch_hint` for the layout of code.
+    branch_hinting "branch-hinting" NONE false;
 }

@@ -601,7 +601,7 @@ unsafe extern "C" fn replace_over_bridge(cx: *mut Cx, ip: Ip, sp: Sp, reference:
 unsafe extern "C" fn tail_outside(cx: *mut Cx, ip: Ip, sp: Sp, reference: *mut VMFuncRef, func: u32) -> u64 {
     // SAFETY: the instruction at `ip` is a tail call with the operands of `tail_call_reference`.
     unsafe {
-        (*cx).leave(ip, sp);
+        (*cx).leave_frame(ip, sp);
         let operands = *ip.add(1);
         let args = sp.offset(operands as u32 as i32 as isize);
         let callee = match reference.is_null() {
@@ -757,21 +757,8 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         from_array(args, &sig.params, base);
         write_header(sp, control::done_stub(), core::ptr::null_mut(), target);
         let code: Ip = target.code.load(Ordering::Acquire);
-        let mut cx = Cx {
-            vmctx,
-            limit,
-            memory: core::ptr::null(),
-            funcs: core::ptr::null(),
-            store,
-            stack,
-            ip: code,
-            sp,
-            trap: TrapCode::Unreachable,
-            status: STATUS_OK,
-            allow_tail,
-            #[cfg(not(interp_threaded))]
-            regs: Regs { ip: code, sp, mem: core::ptr::null_mut(), len: 0, cx: core::ptr::null_mut(), acc: 0, fd: 0.0, fs: 0.0 },
-        };
+        let mut cx = Cx { limit, store, stack, allow_tail, ..Cx::idle(vmctx) };
+        cx.leave(code, sp);
         cx.enter_instance(vmctx);
         let cx = &raw mut cx;
         let mut activation = vm::Activation::interp(store, cx);

@@ -80,7 +80,8 @@ impl Func {
     /// The translation, made by `translate` unless another thread was first.
     pub(super) fn publish(&self, translate: Body) -> Ip {
         let body = self.body.get_or_init(|| Box::new(translate));
-        let entry = body.words[body.entry as usize..].as_ptr();
+        // From the whole of the words: the one before the entry is read as well.
+        let entry = body.words.as_ptr().wrapping_add(body.entry as usize);
         self.code.store(entry.cast_mut(), Ordering::Release);
         entry
     }
@@ -211,6 +212,7 @@ impl Stub {
 
     /// The instruction.
     pub(super) fn code(&'static self) -> Ip {
-        (&raw const self.handler).cast()
+        // From the whole of the stub, as `Func::publish` does.
+        core::ptr::from_ref(self).cast::<u64>().wrapping_add(1)
     }
 }

@@ -9,6 +9,12 @@ op! {
     /// Branches always.
     branch[] |r| { jump!(r) }
 
+    /// `field 0 = field 1`, and branches.
+    copy_branch[] |r| {
+        *slot::<0>(&r) = *slot::<1>(&r);
+        jump!(r)
+    }
+
     /// Branches if an integer is zero (`IF` false) or not (`IF` true). Field 0 is the operand.
     branch_if[T: Val + Zero, X: Src<T>, const IF: bool] |r| {
         if X::get(&r).is_zero() != IF { jump!(r) } else { next!(r, 2) }
@@ -44,6 +50,13 @@ op! {
         let v = slot::<1>(&r).cast::<[u64; 2]>().read();
         slot::<0>(&r).cast::<[u64; 2]>().write(v);
         next!(r, 2)
+    }
+
+    /// Copies as many slots as the upper half of word 2 says: word 1 is the first destination, the lower half of word 2 the first source.
+    copy_many[] |r| {
+        let (to, from) = (word::<1>(&r) as isize, word::<2>(&r) as i32 as isize);
+        core::ptr::copy(r.sp.offset(from), r.sp.offset(to), (word::<2>(&r) >> 32) as usize);
+        next!(r, 3)
     }
 
     /// Copies a slot whose number, or the destination's, does not fit a field: word 1 is the destination, word 2 the source.

@@ -31,32 +31,14 @@ unary_operators! {
     F64ReinterpretI64 u64 f64 |a| f64::from_bits(a);
 }
 
-/// `$below` and `$above` are the nearest values outside the range, both exact in the float type.
-macro_rules! checked {
-    ($a:ident, $int:ident, > $below:literal, < $above:literal) => {
-        checked!(@ $a, $int, $a > $below && $a < $above)
-    };
-    ($a:ident, $int:ident, >= $least:literal, < $above:literal) => {
-        checked!(@ $a, $int, ($least..$above).contains(&$a))
-    };
-    (@ $a:ident, $int:ident, $in_range:expr) => {
-        if $in_range {
-            Ok($a as $int as _)
-        } else if $a.is_nan() {
-            Err(TrapCode::BadConversionToInteger)
-        } else {
-            Err(TrapCode::IntegerOverflow)
-        }
-    };
-}
-
+// The bounds are the nearest values outside the range, or the least inside; all are exact in the float type.
 truncations! {
-    I32TruncF32S f32 u32 |a| checked!(a, i32, >= -2147483648.0, < 2147483648.0);
-    I32TruncF32U f32 u32 |a| checked!(a, u32, > -1.0, < 4294967296.0);
-    I32TruncF64S f64 u32 |a| checked!(a, i32, > -2147483649.0, < 2147483648.0);
-    I32TruncF64U f64 u32 |a| checked!(a, u32, > -1.0, < 4294967296.0);
-    I64TruncF32S f32 u64 |a| checked!(a, i64, >= -9223372036854775808.0, < 9223372036854775808.0);
-    I64TruncF32U f32 u64 |a| checked!(a, u64, > -1.0, < 18446744073709551616.0);
-    I64TruncF64S f64 u64 |a| checked!(a, i64, >= -9223372036854775808.0, < 9223372036854775808.0);
-    I64TruncF64U f64 u64 |a| checked!(a, u64, > -1.0, < 18446744073709551616.0);
+    I32TruncF32S f32 i32 u32 |a| (-2147483648.0..2147483648.0).contains(&a);
+    I32TruncF32U f32 u32 u32 |a| a > -1.0 && a < 4294967296.0;
+    I32TruncF64S f64 i32 u32 |a| a > -2147483649.0 && a < 2147483648.0;
+    I32TruncF64U f64 u32 u32 |a| a > -1.0 && a < 4294967296.0;
+    I64TruncF32S f32 i64 u64 |a| (-9223372036854775808.0..9223372036854775808.0).contains(&a);
+    I64TruncF32U f32 u64 u64 |a| a > -1.0 && a < 18446744073709551616.0;
+    I64TruncF64S f64 i64 u64 |a| (-9223372036854775808.0..9223372036854775808.0).contains(&a);
+    I64TruncF64U f64 u64 u64 |a| a > -1.0 && a < 18446744073709551616.0;
 }

@@ -22,8 +22,7 @@ pub(super) type Sp = *mut u64;
 /// What executes an instruction. The result is one of the `EXIT_` codes.
 pub(super) type Handler = unsafe extern "C" fn(Ip, Sp, *mut u8, usize, *mut Cx, u64, f64, f32) -> u64;
 
-/// Only with the loop: go on at `Cx::regs`.
-#[cfg(not(interp_threaded))]
+/// Go on at `Cx::regs`: every handler returns it in the loop, and `bounce` in any case.
 pub(super) const EXIT_CONTINUE: u64 = 0;
 /// The base frame returned.
 pub(super) const EXIT_DONE: u64 = 1;
@@ -93,6 +92,13 @@ pub(super) unsafe fn go(r: Regs) -> u64 {
 #[cfg(not(interp_threaded))]
 #[inline(always)]
 pub(super) unsafe fn go(r: Regs) -> u64 {
+    // SAFETY: as below.
+    unsafe { pause(r) }
+}
+
+/// Returns to `execute`, which goes on at `r.ip`.
+#[inline(always)]
+pub(super) unsafe fn pause(r: Regs) -> u64 {
     // SAFETY: `cx` is valid during the run.
     unsafe { (*r.cx).regs = r };
     EXIT_CONTINUE
@@ -104,23 +110,17 @@ pub(super) unsafe fn go(r: Regs) -> u64 {
 /// `r` describes an instruction of translated code and a frame set up for it.
 #[inline(never)]
 pub(super) unsafe fn execute(r: Regs) -> u64 {
-    #[cfg(interp_threaded)]
-    // SAFETY: the caller's.
-    unsafe {
-        go(r)
-    }
-    #[cfg(not(interp_threaded))]
-    // SAFETY: the caller's; every handler leaves valid registers behind.
-    unsafe {
-        let cx = r.cx;
-        (*cx).regs = r;
-        loop {
-            let r = (*cx).regs;
+    let cx = r.cx;
+    let mut r = r;
+    loop {
+        // SAFETY: the caller's; a handler that returns `EXIT_CONTINUE` leaves such registers behind.
+        unsafe {
             let handler = core::mem::transmute::<u64, Handler>(*r.ip);
             let exit = handler(r.ip, r.sp, r.mem, r.len, r.cx, r.acc, r.fd, r.fs);
             if exit != EXIT_CONTINUE {
                 return exit;
             }
+            r = (*cx).regs;
         }
     }
 }
@@ -152,13 +152,13 @@ macro_rules! trap {
 }
 pub(super) use trap;
 
+/// Out of line, and `extern "C"` so that it cannot unwind: handlers then end in a jump to it and have no native frame.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn raise(cx: *mut Cx, ip: Ip, sp: Sp, code: TrapCode) -> u64 {
+pub(super) unsafe extern "C" fn raise(cx: *mut Cx, ip: Ip, sp: Sp, code: TrapCode) -> u64 {
     // SAFETY: `cx` is valid during the run.
     unsafe {
-        (*cx).ip = ip;
-        (*cx).sp = sp;
+        (*cx).leave(ip, sp);
         (*cx).trap = code;
     }
     EXIT_TRAP
@@ -322,6 +322,17 @@ pub(super) trait Dst {
 pub(super) struct ToAcc;
 /// The accumulator and the slot in field 0.
 pub(super) struct ToSlot;
+
+/// Only the slot in field 0: for what must not disturb an accumulator.
+pub(super) struct Quiet;
+
+impl Dst for Quiet {
+    #[inline(always)]
+    unsafe fn put<T: Val>(r: &mut Regs, v: T) {
+        // SAFETY: field 0 names a slot of the frame.
+        unsafe { T::store(slot::<0>(r), v) };
+    }
+}
 
 impl Dst for ToAcc {
     #[inline(always)]

@@ -80,15 +80,17 @@ pub(crate) struct Cx {
     pub(super) stack: *mut InterpStack,
     /// The instruction that left the interpreter, or trapped.
     pub(super) ip: Ip,
-    /// Its frame.
+    /// Its frame; null if a tail call of the base frame left the interpreter, and there is none any more.
     pub(super) sp: Sp,
+    /// Its instance.
+    pub(super) left: *mut u8,
     /// With `EXIT_TRAP`.
     pub(super) trap: TrapCode,
     /// With `EXIT_STATUS`.
     pub(super) status: u64,
     /// Whether the base frame may end in `STATUS_TAIL_CALL`.
     pub(super) allow_tail: bool,
-    #[cfg(not(interp_threaded))]
+    /// With `EXIT_CONTINUE`.
     pub(super) regs: Regs,
 }
 
@@ -120,6 +122,26 @@ pub(super) unsafe fn module_of<'a>(vmctx: *mut u8) -> &'a ModuleInner {
 }
 
 impl Cx {
+    /// Of a run that has not begun.
+    pub(super) fn idle(vmctx: *mut u8) -> Self {
+        let (ip, sp, cx) = (core::ptr::null(), core::ptr::null_mut(), core::ptr::null_mut());
+        Self {
+            vmctx,
+            limit: core::ptr::null_mut(),
+            memory: &raw const NO_MEMORY.0,
+            funcs: core::ptr::null(),
+            store: core::ptr::null_mut(),
+            stack: core::ptr::null_mut(),
+            ip,
+            sp,
+            left: vmctx,
+            trap: TrapCode::Unreachable,
+            status: STATUS_OK,
+            allow_tail: false,
+            regs: Regs { ip, sp, mem: core::ptr::null_mut(), len: 0, cx, acc: 0, fd: 0.0, fs: 0.0 },
+        }
+    }
+
     /// Makes `vmctx` the current instance.
     ///
     /// # Safety
@@ -140,6 +162,23 @@ impl Cx {
     pub(super) fn leave(&mut self, ip: Ip, sp: Sp) {
         self.ip = ip;
         self.sp = sp;
+        self.left = self.vmctx;
+    }
+
+    /// Notes that the interpreter is left by a tail call: the frame does not count any more.
+    ///
+    /// # Safety
+    /// The run is active, and `sp` is its innermost frame.
+    pub(super) unsafe fn leave_frame(&mut self, ip: Ip, sp: Sp) {
+        // SAFETY: the caller's.
+        match unsafe { Frame { sp, ip, vmctx: self.vmctx }.caller() } {
+            Some(caller) => {
+                self.ip = caller.ip;
+                self.sp = caller.sp;
+                self.left = caller.vmctx;
+            }
+            None => self.sp = core::ptr::null_mut(),
+        }
     }
 }
 
@@ -212,8 +251,8 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The innermost frame of a run.
-    pub(super) fn innermost(cx: &Cx) -> Self {
-        Self { sp: cx.sp, ip: cx.ip, vmctx: cx.vmctx }
+    pub(super) fn innermost(cx: &Cx) -> Option<Self> {
+        (!cx.sp.is_null()).then_some(Self { sp: cx.sp, ip: cx.ip, vmctx: cx.left })
     }
 
     /// The caller's frame, if it is in the same run.
@@ -251,7 +290,7 @@ impl Frame {
 /// # Safety
 /// The run is active and has left the interpreter.
 pub(crate) unsafe fn visit_roots(cx: &InterpActivation, f: &mut dyn FnMut(u32)) {
-    let mut at = Some(Frame::innermost(cx));
+    let mut at = Frame::innermost(cx);
     while let Some(frame) = at {
         // SAFETY: frames of an active run; roots are slots of the frame.
         unsafe {
@@ -270,7 +309,7 @@ pub(crate) unsafe fn visit_roots(cx: &InterpActivation, f: &mut dyn FnMut(u32)) 
 /// # Safety
 /// As `visit_roots`.
 pub(crate) unsafe fn frames(cx: &InterpActivation, f: &mut dyn FnMut(*mut VMContextHead, FuncIndex, u32)) {
-    let mut at = Some(Frame::innermost(cx));
+    let mut at = Frame::innermost(cx);
     while let Some(frame) = at {
         // SAFETY: frames of an active run.
         unsafe {
@@ -296,7 +335,7 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
     unsafe {
         let context = (*cx.vmctx.cast::<VMContextHead>()).store;
         let object = (*context).pending_exn_object;
-        let mut at = Some(Frame::innermost(cx));
+        let mut at = Frame::innermost(cx);
         while let Some(frame) = at {
             if let (_, Some(body)) = frame.func()
                 && let Some(position) = body.position(frame.ip)
@@ -313,7 +352,7 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
                         }
                         hand_over(frame, clause, object, (*context).pending_exn);
                         cx.sp = frame.sp;
-                        return Some(body.words[clause.target as usize..].as_ptr());
+                        return Some(body.words.as_ptr().wrapping_add(clause.target as usize));
                     }
                 }
             }

@@ -18,6 +18,13 @@ pub(super) trait Address {
 
 /// Memory 0, an i32 from `X`, offset in the upper half of word 1.
 pub(super) struct Near<X>(PhantomData<X>);
+/// Memory 0, the i32 in the slot in field `F` shifted left by `K`, offset in the upper half of word 1.
+pub(super) struct Scaled<const F: usize, const K: u32>;
+/// As `Scaled`, but the sum of shifted index and immediate wraps in 32 bits: it is an addition before the access.
+pub(super) struct Wrapped<const F: usize, const K: u32>;
+/// Memory 0, the sum in 32 bits of an i32 from `B` and the one in the slot in field `F` shifted left by `K`, with an
+/// offset of 16 bits in field 3.
+pub(super) struct Indexed<B, const F: usize, const K: u32>(PhantomData<B>);
 /// Memory 0, address in the upper half of word 1.
 pub(super) struct Fixed;
 /// Address in the slot in field `F`, word 2 the offset of the memory's definition (`defined_at`), word 3 the offset.
@@ -30,6 +37,42 @@ impl<X: Src<u32>> Address for Near<X> {
         // SAFETY: an address within the memory's length is within its allocation. The sum of two 32-bit numbers and a size cannot overflow.
         unsafe {
             let at = X::get(r) as usize + high(r) as usize;
+            if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl<const F: usize, const K: u32> Address for Scaled<F, K> {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`.
+        unsafe {
+            let at = (<S<F> as Src<u32>>::get(r) << K) as usize + high(r) as usize;
+            if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl<const F: usize, const K: u32> Address for Wrapped<F, K> {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`.
+        unsafe {
+            let at = (<S<F> as Src<u32>>::get(r) << K).wrapping_add(high(r)) as usize;
+            if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl<B: Src<u32>, const F: usize, const K: u32> Address for Indexed<B, F, K> {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`.
+        unsafe {
+            let at = B::get(r).wrapping_add(<S<F> as Src<u32>>::get(r) << K) as usize + field::<3>(r) as u16 as usize;
             if at + size > r.len { None } else { Some(r.mem.add(at)) }
         }
     }
@@ -100,18 +143,6 @@ op! {
         }
     }
 
-    /// `field 0 = load(field 1 + field 2)`, with an offset of 16 bits in field 3.
-    load_indexed[L: Load, X: Src<u32>, D: Dst] |r| {
-        let index = <S<2> as Src<u32>>::get(&r);
-        let at = X::get(&r).wrapping_add(index) as usize + (field::<3>(&r) as u16) as usize;
-        if at + const { size_of::<L::Raw>() } > r.len {
-            trap!(r, TrapCode::MemoryOutOfBounds)
-        }
-        let v = L::extend(r.mem.add(at).cast::<L::Raw>().read_unaligned());
-        D::put(&mut r, v);
-        next!(r, 2)
-    }
-
     /// Loads 16 bytes to two slots at field 0.
     load_vector[X: Address] |r| {
         match X::find(&r, 16) {
@@ -143,8 +174,12 @@ pub(super) struct LoadForms {
     pub a: Forms,
     pub fixed: Forms,
     pub far: Forms,
-    /// Sum of two slots, of the accumulator and a slot.
-    pub indexed: [Forms; 2],
+    /// By shift less 1.
+    pub scaled: [Forms; 3],
+    /// By shift.
+    pub wrapped: [Forms; 4],
+    /// By base (slot, accumulator) and shift.
+    pub indexed: [[Forms; 4]; 2],
 }
 
 /// The handlers of a store, by its address and value: `s`lot, `a`ccumulator, `i`mmediate in word 2.
@@ -160,6 +195,12 @@ pub(super) struct StoreForms {
     pub fixed_a: Handler,
     pub fixed_i: Handler,
     pub far_s: Handler,
+    /// By shift less 1, and value: slot, accumulator, immediate.
+    pub scaled: [[Handler; 3]; 3],
+    /// By shift and value.
+    pub wrapped: [[Handler; 3]; 4],
+    /// By shift and value, which is a slot in field 2 or the accumulator; the index is field 1.
+    pub indexed: [[Handler; 2]; 4],
 }
 
 pub(super) trait HasLoadForms {
@@ -174,16 +215,19 @@ const fn both<L: Load, X: Address>() -> Forms {
     [load::<L, X, ToAcc>, load::<L, X, ToSlot>]
 }
 
+const fn indexed<L: Load, B: Src<u32>>() -> [Forms; 4] {
+    [both::<L, Indexed<B, 2, 0>>(), both::<L, Indexed<B, 2, 1>>(), both::<L, Indexed<B, 2, 2>>(), both::<L, Indexed<B, 2, 3>>()]
+}
+
 const fn load_forms<L: Load>() -> LoadForms {
     LoadForms {
         s: both::<L, Near<S<1>>>(),
         a: both::<L, Near<A>>(),
         fixed: both::<L, Fixed>(),
         far: both::<L, Far<1>>(),
-        indexed: [
-            [load_indexed::<L, S<1>, ToAcc>, load_indexed::<L, S<1>, ToSlot>],
-            [load_indexed::<L, A, ToAcc>, load_indexed::<L, A, ToSlot>],
-        ],
+        scaled: [both::<L, Scaled<1, 1>>(), both::<L, Scaled<1, 2>>(), both::<L, Scaled<1, 3>>()],
+        wrapped: [both::<L, Wrapped<1, 0>>(), both::<L, Wrapped<1, 1>>(), both::<L, Wrapped<1, 2>>(), both::<L, Wrapped<1, 3>>()],
+        indexed: [indexed::<L, S<1>>(), indexed::<L, A>()],
     }
 }
 
@@ -199,7 +243,19 @@ const fn store_forms<T: Store>() -> StoreForms {
         fixed_a: store::<T, Fixed, A>,
         fixed_i: store::<T, Fixed, W>,
         far_s: store::<T, Far<0>, S<1>>,
+        scaled: [values::<T, Scaled<0, 1>>(), values::<T, Scaled<0, 2>>(), values::<T, Scaled<0, 3>>()],
+        wrapped: [values::<T, Wrapped<0, 0>>(), values::<T, Wrapped<0, 1>>(), values::<T, Wrapped<0, 2>>(), values::<T, Wrapped<0, 3>>()],
+        indexed: [
+            [store::<T, Indexed<S<0>, 1, 0>, S<2>>, store::<T, Indexed<S<0>, 1, 0>, A>],
+            [store::<T, Indexed<S<0>, 1, 1>, S<2>>, store::<T, Indexed<S<0>, 1, 1>, A>],
+            [store::<T, Indexed<S<0>, 1, 2>, S<2>>, store::<T, Indexed<S<0>, 1, 2>, A>],
+            [store::<T, Indexed<S<0>, 1, 3>, S<2>>, store::<T, Indexed<S<0>, 1, 3>, A>],
+        ],
     }
+}
+
+const fn values<T: Store, X: Address>() -> [Handler; 3] {
+    [store::<T, X, S<1>>, store::<T, X, A>, store::<T, X, W>]
 }
 
 macro_rules! loads {

@@ -19,6 +19,8 @@ mod memory;
 mod numeric;
 mod simd;
 mod table;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod vector;
 

@@ -22,14 +22,22 @@ pub(super) trait Unary {
 /// A division or remainder.
 pub(super) trait Division {
     type In: Val;
-    fn eval(a: Self::In, b: Self::In) -> Result<Self::In, TrapCode>;
+    /// Why it traps.
+    fn trap(a: Self::In, b: Self::In) -> Option<TrapCode>;
+    /// The result if it does not.
+    fn eval(a: Self::In, b: Self::In) -> Self::In;
 }
 
 /// A conversion that traps where the result does not fit.
 pub(super) trait Truncation {
     type In: Val;
     type Out: Val;
-    fn eval(a: Self::In) -> Result<Self::Out, TrapCode>;
+    fn fits(a: Self::In) -> bool;
+    /// Why it traps if the value does not fit.
+    fn trap(a: Self::In) -> TrapCode;
+    /// # Safety
+    /// The value fits.
+    unsafe fn eval(a: Self::In) -> Self::Out;
 }
 
 op! {
@@ -49,24 +57,24 @@ op! {
 
     /// `field 0 = left op right`, or a trap
     division[O: Division, L: Src<O::In>, R: Src<O::In>, D: Dst] |r| {
-        match O::eval(L::get(&r), R::get(&r)) {
-            Ok(v) => {
-                D::put(&mut r, v);
-                next!(r, const { longer(L::WORDS, R::WORDS) })
-            }
-            Err(code) => trap!(r, code),
+        let (a, b) = (L::get(&r), R::get(&r));
+        if let Some(code) = O::trap(a, b) {
+            trap!(r, code)
         }
+        let v = O::eval(a, b);
+        D::put(&mut r, v);
+        next!(r, const { longer(L::WORDS, R::WORDS) })
     }
 
     /// `field 0 = op field 1`, or a trap
     truncation[O: Truncation, X: Src<O::In>, D: Dst] |r| {
-        match O::eval(X::get(&r)) {
-            Ok(v) => {
-                D::put(&mut r, v);
-                next!(r, 2)
-            }
-            Err(code) => trap!(r, code),
+        let a = X::get(&r);
+        if !O::fits(a) {
+            trap!(r, O::trap(a))
         }
+        let v = O::eval(a);
+        D::put(&mut r, v);
+        next!(r, 2)
     }
 
     /// Branches if `left op right` is `IF`. Fields 0 and 1 are the operands.
@@ -78,6 +86,82 @@ op! {
         }
     }
 
+    /// Adds the lower half of word 2 to field 0, and branches if the sum `op` the right operand is `IF`. That is field 1,
+    /// or the upper half of word 2.
+    branch_increment[O: Binary<In: Integer, Out = u32>, R: Limit<O::In>, const IF: bool] |r| {
+        let p = slot::<0>(&r);
+        let sum = O::In::load(p).add_signed(word::<2>(&r) as i32);
+        O::In::store(p, sum);
+        O::In::set_acc(&mut r, sum);
+        if (O::eval(sum, R::limit(&r)) != 0) == IF {
+            jump!(r)
+        } else {
+            next!(r, 3)
+        }
+    }
+
+    /// Adds word 2 to field 0, and branches if the sum is zero (`IF` false) or not.
+    branch_count[T: Integer, const IF: bool] |r| {
+        let p = slot::<0>(&r);
+        let sum = T::load(p).add_signed(word::<2>(&r) as i32);
+        T::store(p, sum);
+        T::set_acc(&mut r, sum);
+        if (sum != T::from_bits(0)) == IF {
+            jump!(r)
+        } else {
+            next!(r, 3)
+        }
+    }
+
+    /// `field 0 = field 2 (which may be absent) + (field 1 << K) + immediate`, in 32 bits: base and index, or index and immediate.
+    lea[B: Base, const K: u32, D: Dst] |r| {
+        let v = B::base(&r).wrapping_add(<S<1> as Src<u32>>::get(&r) << K);
+        D::put(&mut r, v);
+        next!(r, 2)
+    }
+
+    /// Adds field 2 to the i32 in field 0, and field 3 to the one in field 1.
+    increment_two[] |r| {
+        let (p, q) = (slot::<0>(&r), slot::<1>(&r));
+        let first = u32::load(p).wrapping_add_signed(field::<2>(&r) as i32);
+        u32::store(p, first);
+        let second = u32::load(q).wrapping_add_signed(field::<3>(&r) as i32);
+        u32::store(q, second);
+        u32::set_acc(&mut r, second);
+        next!(r, 2)
+    }
+
+    /// `field 0 = left + (field 2 << K)`, in 32 bits.
+    add_shifted[L: Src<u32>, const K: u32, D: Dst] |r| {
+        let v = L::get(&r).wrapping_add(<S<2> as Src<u32>>::get(&r) << K);
+        D::put(&mut r, v);
+        next!(r, 2)
+    }
+
+    /// A product of fields 1 and 2, of which one may be in the accumulator, combined with field 3; rounded twice.
+    product[C: Combine<T>, T: Float, L: Src<T>, R: Src<T>, D: Dst] |r| {
+        let (a, b) = (L::get(&r), R::get(&r));
+        let v = C::combine(T::mul(a, b), <S<3> as Src<T>>::get(&r));
+        D::put(&mut r, v);
+        next!(r, 2)
+    }
+
+    /// `field 0 = left outer (right inner field 3)`
+    composed[P: Binary, Q: Binary<In = P::In, Out = P::In>, L: Src<P::In>, R: Src<P::In>, D: Dst] |r| {
+        let inner = Q::eval(R::get(&r), P::In::from_bits(field::<3>(&r) as u64));
+        let v = P::eval(L::get(&r), inner);
+        D::put(&mut r, v);
+        next!(r, 2)
+    }
+
+    /// `field 0 = (right inner field 3) outer word 2`
+    composed_constant[P: Binary, Q: Binary<In = P::In, Out = P::In>, R: Src<P::In>, D: Dst] |r| {
+        let inner = Q::eval(R::get(&r), P::In::from_bits(field::<3>(&r) as u64));
+        let v = P::eval(inner, P::In::from_bits(word::<2>(&r)));
+        D::put(&mut r, v);
+        next!(r, 3)
+    }
+
     /// `field 0 = left op right ? field 1 : field 2`, with the operands of the comparison in word 2.
     select_compare[O: Binary<Out = u32>, X: Val, L: Word2<O::In>, R: Word2<O::In>, D: Dst] |r| {
         let (a, b) = (<S<1> as Src<X>>::get(&r), <S<2> as Src<X>>::get(&r));
@@ -86,6 +170,208 @@ op! {
         next!(r, 3)
     }
 }
+
+/// The part of an address that is added to a shifted index.
+pub(super) trait Base {
+    unsafe fn base(r: &Regs) -> u32;
+}
+
+/// The upper half of word 1.
+pub(super) struct Immediate;
+
+impl Base for Immediate {
+    #[inline(always)]
+    unsafe fn base(r: &Regs) -> u32 {
+        // SAFETY: the instruction has a word 1.
+        unsafe { high(r) }
+    }
+}
+
+impl Base for S<2> {
+    #[inline(always)]
+    unsafe fn base(r: &Regs) -> u32 {
+        // SAFETY: the field names a slot with an i32.
+        unsafe { <Self as Src<u32>>::get(r) }
+    }
+}
+
+/// Integers that loops count with.
+pub(super) trait Integer: Val + PartialEq {
+    fn add_signed(self, v: i32) -> Self;
+}
+
+impl Integer for u32 {
+    #[inline(always)]
+    fn add_signed(self, v: i32) -> Self {
+        self.wrapping_add_signed(v)
+    }
+}
+
+impl Integer for u64 {
+    #[inline(always)]
+    fn add_signed(self, v: i32) -> Self {
+        self.wrapping_add_signed(v.into())
+    }
+}
+
+/// What a counted value is compared with.
+pub(super) trait Limit<T: Val> {
+    unsafe fn limit(r: &Regs) -> T;
+}
+
+impl<T: Val> Limit<T> for S<1> {
+    #[inline(always)]
+    unsafe fn limit(r: &Regs) -> T {
+        // SAFETY: the field names a slot with a value of this type.
+        unsafe { <Self as Src<T>>::get(r) }
+    }
+}
+
+impl<T: Val> Limit<T> for I {
+    #[inline(always)]
+    unsafe fn limit(r: &Regs) -> T {
+        // SAFETY: the instruction has a word 2.
+        T::from_bits((unsafe { word::<2>(r) } as i64 >> 32) as u64)
+    }
+}
+
+/// Floats.
+pub(super) trait Float: Val {
+    fn mul(self, o: Self) -> Self;
+    fn add(self, o: Self) -> Self;
+    fn sub(self, o: Self) -> Self;
+}
+
+macro_rules! floats {
+    ($($ty:ident)*) => {$(
+        impl Float for $ty {
+            #[inline(always)]
+            fn mul(self, o: Self) -> Self {
+                self * o
+            }
+            #[inline(always)]
+            fn add(self, o: Self) -> Self {
+                self + o
+            }
+            #[inline(always)]
+            fn sub(self, o: Self) -> Self {
+                self - o
+            }
+        }
+    )*};
+}
+
+floats! { f32 f64 }
+
+/// What becomes of a product and another value.
+pub(super) trait Combine<T> {
+    fn combine(product: T, other: T) -> T;
+}
+
+macro_rules! combinations {
+    ($($name:ident |$p:ident, $o:ident| $body:expr;)*) => {$(
+        pub(super) struct $name;
+        impl<T: Float> Combine<T> for $name {
+            #[inline(always)]
+            fn combine($p: T, $o: T) -> T {
+                $body
+            }
+        }
+    )*};
+}
+
+combinations! {
+    ProductPlus |p, o| p.add(o);
+    PlusProduct |p, o| o.add(p);
+    ProductMinus |p, o| p.sub(o);
+    MinusProduct |p, o| o.sub(p);
+}
+
+/// Handlers of products, by the other operation: `product + x`, `x + product`, `product - x`, `x - product`; each with
+/// factors in two slots, in the accumulator and a slot, in a slot and the accumulator.
+pub(super) type ProductForms = [[Forms; 3]; 4];
+
+const fn product_row<C: Combine<T>, T: Float>() -> [Forms; 3] {
+    [
+        [product::<C, T, S<1>, S<2>, ToAcc>, product::<C, T, S<1>, S<2>, ToSlot>],
+        [product::<C, T, A, S<2>, ToAcc>, product::<C, T, A, S<2>, ToSlot>],
+        [product::<C, T, S<1>, A, ToAcc>, product::<C, T, S<1>, A, ToSlot>],
+    ]
+}
+
+const fn product_forms<T: Float>() -> ProductForms {
+    [product_row::<ProductPlus, T>(), product_row::<PlusProduct, T>(), product_row::<ProductMinus, T>(), product_row::<MinusProduct, T>()]
+}
+
+/// Which instructions the translator may join an operator with.
+#[derive(Copy, Clone)]
+pub(super) enum Join {
+    Nothing,
+    /// A product, whose sum or difference with something is one instruction.
+    Product(&'static ProductForms),
+    /// `+` of floats.
+    Plus,
+    /// `-` of floats.
+    Minus,
+    /// A shift or rotation by a constant, by its number, below an operator with `Outer`.
+    Inner(usize),
+    /// Has forms in which its right operand is a shift or rotation, by number.
+    Outer(&'static [ComposedForms; INNERS]),
+    /// `i32.add`: as `Outer`, and its sum may be an address.
+    AddressAndOuter(&'static [ComposedForms; INNERS]),
+}
+
+/// How many shifts and rotations `Join::Inner` numbers.
+pub(super) const INNERS: usize = 3;
+
+/// Handlers of a composition, by left operand and operand of the shift: slot and slot, accumulator and slot, slot and
+/// accumulator; and with a constant on the right of the outer operator: slot, accumulator.
+pub(super) struct ComposedForms {
+    pub ss: Forms,
+    pub as_: Forms,
+    pub sa: Forms,
+    pub constant: [Forms; 2],
+}
+
+const fn composed_forms<P: Binary<Out = <P as Binary>::In>, Q: Binary<In = P::In, Out = P::In>>() -> ComposedForms {
+    ComposedForms {
+        ss: [composed::<P, Q, S<1>, S<2>, ToAcc>, composed::<P, Q, S<1>, S<2>, ToSlot>],
+        as_: [composed::<P, Q, A, S<2>, ToAcc>, composed::<P, Q, A, S<2>, ToSlot>],
+        sa: [composed::<P, Q, S<1>, A, ToAcc>, composed::<P, Q, S<1>, A, ToSlot>],
+        constant: [
+            [composed_constant::<P, Q, S<1>, ToAcc>, composed_constant::<P, Q, S<1>, ToSlot>],
+            [composed_constant::<P, Q, A, ToAcc>, composed_constant::<P, Q, A, ToSlot>],
+        ],
+    }
+}
+
+macro_rules! outer {
+    ($op:ident, 32) => {
+        &[composed_forms::<$op, I32Rotl>(), composed_forms::<$op, I32Shl>(), composed_forms::<$op, I32ShrU>()]
+    };
+    ($op:ident, 64) => {
+        &[composed_forms::<$op, I64Rotl>(), composed_forms::<$op, I64Shl>(), composed_forms::<$op, I64ShrU>()]
+    };
+}
+
+/// `lea` by its kind of base (immediate, slot) and shift, to [accumulator, accumulator and slot, slot].
+pub(super) static LEA: [[[Handler; 3]; 4]; 2] = {
+    const fn row<B: Base, const K: u32>() -> [Handler; 3] {
+        [lea::<B, K, ToAcc>, lea::<B, K, ToSlot>, lea::<B, K, Quiet>]
+    }
+    [
+        [row::<Immediate, 0>(), row::<Immediate, 1>(), row::<Immediate, 2>(), row::<Immediate, 3>()],
+        [row::<S<2>, 0>(), row::<S<2>, 1>(), row::<S<2>, 2>(), row::<S<2>, 3>()],
+    ]
+};
+
+/// `add_shifted` by its left operand (slot, accumulator) and shift less 1.
+pub(super) static ADD_SHIFTED: [[Forms; 3]; 2] = {
+    const fn row<L: Src<u32>, const K: u32>() -> Forms {
+        [add_shifted::<L, K, ToAcc>, add_shifted::<L, K, ToSlot>]
+    }
+    [[row::<S<1>, 1>(), row::<S<1>, 2>(), row::<S<1>, 3>()], [row::<A, 1>(), row::<A, 2>(), row::<A, 3>()]]
+};
 
 /// Operands in the fields of word 2.
 pub(super) trait Word2<T: Val> {
@@ -123,11 +409,26 @@ pub(super) struct BinaryForms {
     pub sa: Forms,
     pub as_: Forms,
     pub ai: Forms,
+    /// Immediate on the left, where that is worth a form.
+    pub reversed: Option<[Forms; 2]>,
     /// Length of an instruction with an immediate.
     pub imm_words: usize,
     pub commutative: bool,
+    pub join: Join,
     pub can_trap: bool,
     pub compare: Option<&'static CompareForms>,
+}
+
+impl BinaryForms {
+    /// The bits of a shift's right operand that count.
+    pub(super) fn shift_mask(&self) -> u16 {
+        if self.imm_words == 2 { 31 } else { 63 }
+    }
+
+    /// Whether this is `i64.add`.
+    pub(super) fn is_wide_add(&self) -> bool {
+        core::ptr::eq(self, FormsOf::<I64Add>::BINARY)
+    }
 }
 
 /// Handlers of a branch by where the operands are; the immediate is word 2.
@@ -145,6 +446,8 @@ pub(super) struct CompareForms {
     pub branch: [BranchForms; 2],
     /// Selections of 64-bit integers (or references), f64 and f32, to a slot and the accumulator.
     pub select: [SelectForms; 3],
+    /// Branches as in `branch`, after an increment of the left operand: the right one in a slot, and as an immediate.
+    pub increment: Option<[[Handler; 2]; 2]>,
     /// The comparison with the opposite result, where there is one.
     pub inverse: Option<fn() -> &'static BinaryForms>,
     /// Whether operands are integers, so that a selection's immediate can be sign-extended.
@@ -176,15 +479,26 @@ pub(super) trait HasUnaryForms {
     const FORMS: UnaryForms;
 }
 
-const fn binary_forms<O: Binary>(commutative: bool, compare: Option<&'static CompareForms>) -> BinaryForms {
+const fn reversed_forms<O: Binary>() -> [Forms; 2] {
+    [[binary::<O, I, S<1>, ToAcc>, binary::<O, I, S<1>, ToSlot>], [binary::<O, I, A, ToAcc>, binary::<O, I, A, ToSlot>]]
+}
+
+const fn binary_forms<O: Binary>(
+    commutative: bool,
+    reversed: Option<[Forms; 2]>,
+    join: Join,
+    compare: Option<&'static CompareForms>,
+) -> BinaryForms {
     BinaryForms {
         ss: [binary::<O, S<1>, S<2>, ToAcc>, binary::<O, S<1>, S<2>, ToSlot>],
         si: [binary::<O, S<1>, I, ToAcc>, binary::<O, S<1>, I, ToSlot>],
         sa: [binary::<O, S<1>, A, ToAcc>, binary::<O, S<1>, A, ToSlot>],
         as_: [binary::<O, A, S<2>, ToAcc>, binary::<O, A, S<2>, ToSlot>],
         ai: [binary::<O, A, I, ToAcc>, binary::<O, A, I, ToSlot>],
+        reversed,
         imm_words: <O::In as Val>::IMM_WORDS,
         commutative,
+        join,
         can_trap: false,
         compare,
     }
@@ -197,8 +511,10 @@ const fn division_forms<O: Division>() -> BinaryForms {
         sa: [division::<O, S<1>, A, ToAcc>, division::<O, S<1>, A, ToSlot>],
         as_: [division::<O, A, S<2>, ToAcc>, division::<O, A, S<2>, ToSlot>],
         ai: [division::<O, A, I, ToAcc>, division::<O, A, I, ToSlot>],
+        reversed: None,
         imm_words: <O::In as Val>::IMM_WORDS,
         commutative: false,
+        join: Join::Nothing,
         can_trap: true,
         compare: None,
     }
@@ -223,10 +539,22 @@ const fn select_forms<O: Binary<Out = u32>, X: Val>() -> SelectForms {
     }
 }
 
-const fn compare_forms<O: Binary<Out = u32>>(inverse: Option<fn() -> &'static BinaryForms>, integer: bool) -> CompareForms {
+const fn increment_forms<O: Binary<In: Integer, Out = u32>>() -> [[Handler; 2]; 2] {
+    [
+        [branch_increment::<O, S<1>, false>, branch_increment::<O, I, false>],
+        [branch_increment::<O, S<1>, true>, branch_increment::<O, I, true>],
+    ]
+}
+
+const fn compare_forms<O: Binary<Out = u32>>(
+    inverse: Option<fn() -> &'static BinaryForms>,
+    increment: Option<[[Handler; 2]; 2]>,
+    integer: bool,
+) -> CompareForms {
     CompareForms {
         branch: [branch_forms::<O, false>(), branch_forms::<O, true>()],
         select: [select_forms::<O, u64>(), select_forms::<O, f64>(), select_forms::<O, f32>()],
+        increment,
         inverse,
         integer,
         wide: <O::In as Val>::IMM_WORDS == 3,
@@ -257,7 +585,7 @@ impl<O: HasUnaryForms> FormsOf<O> {
 }
 
 macro_rules! binary_operators {
-    ($($name:ident $kind:ident $in:ident $out:ident |$a:ident, $b:ident| $body:expr;)*) => {$(
+    ($($name:ident $kind:ident $in:ident $out:ident [$($join:tt)*] |$a:ident, $b:ident| $body:expr;)*) => {$(
         pub(super) struct $name;
         impl Binary for $name {
             type In = $in;
@@ -268,15 +596,24 @@ macro_rules! binary_operators {
             }
         }
         impl HasBinaryForms for $name {
-            const FORMS: BinaryForms = binary_forms::<$name>(binary_operators!(@ $kind), None);
+            const FORMS: BinaryForms =
+                binary_forms::<$name>(binary_operators!(@ $kind), binary_operators!(@ $kind $name), binary_operators!(@join $($join)*), None);
         }
     )*};
     (@ commutative) => { true };
     (@ ordered) => { false };
+    (@ reversible) => { false };
+    (@ commutative $name:ident) => { None };
+    (@ ordered $name:ident) => { None };
+    (@ reversible $name:ident) => { Some(reversed_forms::<$name>()) };
+    (@join) => { Join::Nothing };
+    (@join $($join:tt)+) => { Join::$($join)+ };
 }
 
 macro_rules! comparisons {
-    ($($name:ident $kind:ident $in:ident $inverse:expr, $integer:literal |$a:ident, $b:ident| $body:expr;)*) => {$(
+    (@ true $name:ident) => { Some(increment_forms::<$name>()) };
+    (@ false $name:ident) => { None };
+    ($($name:ident $kind:ident $in:ident $inverse:expr, $integer:tt |$a:ident, $b:ident| $body:expr;)*) => {$(
         pub(super) struct $name;
         impl Binary for $name {
             type In = $in;
@@ -287,10 +624,10 @@ macro_rules! comparisons {
             }
         }
         impl $name {
-            const COMPARE: &'static CompareForms = &compare_forms::<$name>($inverse, $integer);
+            const COMPARE: &'static CompareForms = &compare_forms::<$name>($inverse, comparisons!(@ $integer $name), $integer);
         }
         impl HasBinaryForms for $name {
-            const FORMS: BinaryForms = binary_forms::<$name>(binary_operators!(@ $kind), Some(Self::COMPARE));
+            const FORMS: BinaryForms = binary_forms::<$name>(binary_operators!(@ $kind), None, Join::Nothing, Some(Self::COMPARE));
         }
     )*};
 }
@@ -314,14 +651,23 @@ macro_rules! unary_operators {
 pub(super) use unary_operators;
 
 macro_rules! truncations {
-    ($($name:ident $in:ident $out:ident |$a:ident| $body:expr;)*) => {$(
+    ($($name:ident $in:ident $int:ident $out:ident |$a:ident| $fits:expr;)*) => {$(
         pub(super) struct $name;
         impl Truncation for $name {
             type In = $in;
             type Out = $out;
             #[inline(always)]
-            fn eval($a: $in) -> Result<$out, TrapCode> {
-                $body
+            fn fits($a: $in) -> bool {
+                $fits
+            }
+            #[inline(always)]
+            fn trap(a: $in) -> TrapCode {
+                if a.is_nan() { TrapCode::BadConversionToInteger } else { TrapCode::IntegerOverflow }
+            }
+            #[inline(always)]
+            unsafe fn eval(a: $in) -> $out {
+                // SAFETY: by the caller, the value fits.
+                (unsafe { a.to_int_unchecked::<$int>() }) as $out
             }
         }
         impl HasUnaryForms for $name {
@@ -332,16 +678,23 @@ macro_rules! truncations {
 pub(super) use truncations;
 
 macro_rules! divisions {
-    ($($name:ident $in:ident |$a:ident, $b:ident| $body:expr;)*) => {$(
+    ($($name:ident $in:ident $int:ident |$a:ident, $b:ident| $overflow:expr, $body:expr;)*) => {$(
         pub(super) struct $name;
         impl Division for $name {
             type In = $in;
             #[inline(always)]
-            fn eval($a: $in, $b: $in) -> Result<$in, TrapCode> {
+            fn trap($a: $in, $b: $in) -> Option<TrapCode> {
                 if $b == 0 {
-                    return Err(TrapCode::IntegerDivisionByZero);
+                    return Some(TrapCode::IntegerDivisionByZero);
                 }
-                $body
+                let ($a, $b) = ($a as $int, $b as $int);
+                let _ = ($a, $b);
+                if $overflow { Some(TrapCode::IntegerOverflow) } else { None }
+            }
+            #[inline(always)]
+            fn eval($a: $in, $b: $in) -> $in {
+                let ($a, $b) = ($a as $int, $b as $int);
+                ($body) as $in
             }
         }
         impl HasBinaryForms for $name {
@@ -359,44 +712,44 @@ pub(super) const fn unary_forms_of<O: Unary>() -> UnaryForms {
 }
 
 binary_operators! {
-    I32Add commutative u32 u32 |a, b| a.wrapping_add(b);
-    I32Sub ordered u32 u32 |a, b| a.wrapping_sub(b);
-    I32Mul commutative u32 u32 |a, b| a.wrapping_mul(b);
-    I32Or commutative u32 u32 |a, b| a | b;
-    I32Xor commutative u32 u32 |a, b| a ^ b;
-    I32Shl ordered u32 u32 |a, b| a.wrapping_shl(b);
-    I32ShrS ordered u32 u32 |a, b| (a as i32).wrapping_shr(b) as u32;
-    I32ShrU ordered u32 u32 |a, b| a.wrapping_shr(b);
-    I32Rotl ordered u32 u32 |a, b| a.rotate_left(b & 31);
-    I32Rotr ordered u32 u32 |a, b| a.rotate_right(b & 31);
+    I32Add commutative u32 u32 [AddressAndOuter(outer!(I32Add, 32))] |a, b| a.wrapping_add(b);
+    I32Sub reversible u32 u32 [] |a, b| a.wrapping_sub(b);
+    I32Mul commutative u32 u32 [] |a, b| a.wrapping_mul(b);
+    I32Or commutative u32 u32 [Outer(outer!(I32Or, 32))] |a, b| a | b;
+    I32Xor commutative u32 u32 [Outer(outer!(I32Xor, 32))] |a, b| a ^ b;
+    I32Shl reversible u32 u32 [Inner(1)] |a, b| a.wrapping_shl(b);
+    I32ShrS ordered u32 u32 [] |a, b| (a as i32).wrapping_shr(b) as u32;
+    I32ShrU ordered u32 u32 [Inner(2)] |a, b| a.wrapping_shr(b);
+    I32Rotl ordered u32 u32 [Inner(0)] |a, b| a.rotate_left(b & 31);
+    I32Rotr ordered u32 u32 [] |a, b| a.rotate_right(b & 31);
 
-    I64Add commutative u64 u64 |a, b| a.wrapping_add(b);
-    I64Sub ordered u64 u64 |a, b| a.wrapping_sub(b);
-    I64Mul commutative u64 u64 |a, b| a.wrapping_mul(b);
-    I64Or commutative u64 u64 |a, b| a | b;
-    I64Xor commutative u64 u64 |a, b| a ^ b;
-    I64Shl ordered u64 u64 |a, b| a.wrapping_shl(b as u32);
-    I64ShrS ordered u64 u64 |a, b| (a as i64).wrapping_shr(b as u32) as u64;
-    I64ShrU ordered u64 u64 |a, b| a.wrapping_shr(b as u32);
-    I64Rotl ordered u64 u64 |a, b| a.rotate_left(b as u32 & 63);
-    I64Rotr ordered u64 u64 |a, b| a.rotate_right(b as u32 & 63);
+    I64Add commutative u64 u64 [Outer(outer!(I64Add, 64))] |a, b| a.wrapping_add(b);
+    I64Sub reversible u64 u64 [] |a, b| a.wrapping_sub(b);
+    I64Mul commutative u64 u64 [] |a, b| a.wrapping_mul(b);
+    I64Or commutative u64 u64 [Outer(outer!(I64Or, 64))] |a, b| a | b;
+    I64Xor commutative u64 u64 [Outer(outer!(I64Xor, 64))] |a, b| a ^ b;
+    I64Shl reversible u64 u64 [Inner(1)] |a, b| a.wrapping_shl(b as u32);
+    I64ShrS ordered u64 u64 [] |a, b| (a as i64).wrapping_shr(b as u32) as u64;
+    I64ShrU ordered u64 u64 [Inner(2)] |a, b| a.wrapping_shr(b as u32);
+    I64Rotl ordered u64 u64 [Inner(0)] |a, b| a.rotate_left(b as u32 & 63);
+    I64Rotr ordered u64 u64 [] |a, b| a.rotate_right(b as u32 & 63);
 
     // Not marked commutative: which NaN a sum of two NaNs is may depend on the order, and compiled code keeps it.
-    F32Add ordered f32 f32 |a, b| a + b;
-    F32Sub ordered f32 f32 |a, b| a - b;
-    F32Mul ordered f32 f32 |a, b| a * b;
-    F32Div ordered f32 f32 |a, b| a / b;
-    F32Min ordered f32 f32 |a, b| minimum_f32(a, b);
-    F32Max ordered f32 f32 |a, b| maximum_f32(a, b);
-    F32Copysign ordered f32 f32 |a, b| a.copysign(b);
+    F32Add ordered f32 f32 [Plus] |a, b| a + b;
+    F32Sub reversible f32 f32 [Minus] |a, b| a - b;
+    F32Mul ordered f32 f32 [Product(&product_forms::<f32>())] |a, b| a * b;
+    F32Div reversible f32 f32 [] |a, b| a / b;
+    F32Min ordered f32 f32 [] |a, b| minimum_f32(a, b);
+    F32Max ordered f32 f32 [] |a, b| maximum_f32(a, b);
+    F32Copysign ordered f32 f32 [] |a, b| a.copysign(b);
 
-    F64Add ordered f64 f64 |a, b| a + b;
-    F64Sub ordered f64 f64 |a, b| a - b;
-    F64Mul ordered f64 f64 |a, b| a * b;
-    F64Div ordered f64 f64 |a, b| a / b;
-    F64Min ordered f64 f64 |a, b| minimum_f64(a, b);
-    F64Max ordered f64 f64 |a, b| maximum_f64(a, b);
-    F64Copysign ordered f64 f64 |a, b| a.copysign(b);
+    F64Add ordered f64 f64 [Plus] |a, b| a + b;
+    F64Sub reversible f64 f64 [Minus] |a, b| a - b;
+    F64Mul ordered f64 f64 [Product(&product_forms::<f64>())] |a, b| a * b;
+    F64Div reversible f64 f64 [] |a, b| a / b;
+    F64Min ordered f64 f64 [] |a, b| minimum_f64(a, b);
+    F64Max ordered f64 f64 [] |a, b| maximum_f64(a, b);
+    F64Copysign ordered f64 f64 [] |a, b| a.copysign(b);
 }
 
 comparisons! {
@@ -442,7 +795,7 @@ pub(super) struct I32Test;
 pub(super) struct I64Test;
 
 macro_rules! ands {
-    ($($name:ident $test:ident $ty:ident;)*) => {$(
+    ($($name:ident $test:ident $ty:ident $width:tt;)*) => {$(
         pub(super) struct $name;
         impl Binary for $name {
             type In = $ty;
@@ -461,28 +814,28 @@ macro_rules! ands {
             }
         }
         impl $test {
-            pub(super) const COMPARE: &'static CompareForms = &compare_forms::<$test>(None, true);
+            pub(super) const COMPARE: &'static CompareForms = &compare_forms::<$test>(None, None, true);
         }
         impl HasBinaryForms for $name {
-            const FORMS: BinaryForms = binary_forms::<$name>(true, Some($test::COMPARE));
+            const FORMS: BinaryForms = binary_forms::<$name>(true, None, Join::Outer(outer!($name, $width)), Some($test::COMPARE));
         }
     )*};
 }
 
 ands! {
-    I32And I32Test u32;
-    I64And I64Test u64;
+    I32And I32Test u32 32;
+    I64And I64Test u64 64;
 }
 
 divisions! {
-    I32DivS u32 |a, b| (a as i32).checked_div(b as i32).map(|v| v as u32).ok_or(TrapCode::IntegerOverflow);
-    I32DivU u32 |a, b| Ok(a / b);
-    I32RemS u32 |a, b| Ok((a as i32).wrapping_rem(b as i32) as u32);
-    I32RemU u32 |a, b| Ok(a % b);
-    I64DivS u64 |a, b| (a as i64).checked_div(b as i64).map(|v| v as u64).ok_or(TrapCode::IntegerOverflow);
-    I64DivU u64 |a, b| Ok(a / b);
-    I64RemS u64 |a, b| Ok((a as i64).wrapping_rem(b as i64) as u64);
-    I64RemU u64 |a, b| Ok(a % b);
+    I32DivS u32 i32 |a, b| a == i32::MIN && b == -1, a.wrapping_div(b);
+    I32DivU u32 u32 |a, b| false, a / b;
+    I32RemS u32 i32 |a, b| false, a.wrapping_rem(b);
+    I32RemU u32 u32 |a, b| false, a % b;
+    I64DivS u64 i64 |a, b| a == i64::MIN && b == -1, a.wrapping_div(b);
+    I64DivU u64 u64 |a, b| false, a / b;
+    I64RemS u64 i64 |a, b| false, a.wrapping_rem(b);
+    I64RemU u64 u64 |a, b| false, a % b;
 }
 
 unary_operators! {

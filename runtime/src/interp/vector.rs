@@ -1,10 +1,16 @@
 //! Handlers of the vector instructions. What they compute is in `simd`; a vector takes two slots, and there is no
 //! accumulator for it. Each operator is a type here, made from the lists of `simd`.
+//!
+//! Handlers may only end in a jump if nothing of theirs is on the native stack. For most that is plain; here it depends on
+//! whether all of an operator's implementation was inlined, which builds differ in. So each handler is tried out
+//! before it is used, and where the stack grows the translator has the run return to its loop after the instruction.
 
 use super::dispatch::*;
+use super::frame::Cx;
 use super::memory::Address;
 use super::simd::{self, V128};
 use wasmc_environ::TrapCode;
+use wasmc_environ::vmlayout::VMMemoryDefinition;
 
 pub(super) trait VectorUnary {
     fn eval(a: V128) -> V128;
@@ -132,6 +138,45 @@ op! {
             None => trap!(r, TrapCode::MemoryOutOfBounds),
         }
     }
+}
+
+op! {
+    /// Returns to the loop in `execute`, so that the native stack is what it was there.
+    bounce[] |r| {
+        r.ip = r.ip.add(2);
+        pause(r)
+    }
+
+    /// Ends a trial: the native stack pointer.
+    probe[] |r| {
+        let _ = r;
+        crate::vm::activation::stack_pointer() as u64
+    }
+}
+
+/// Whether the native stack is the same before and after an instruction of this file, which has so many words.
+/// In the loop it always is.
+pub(super) fn keeps_stack(handler: Handler, words: usize) -> bool {
+    if !cfg!(interp_threaded) {
+        return true;
+    }
+    let (mut slots, mut memory) = ([0u64; 16], [0u64; 16]);
+    let (sp, mem, len) = (slots.as_mut_ptr(), memory.as_mut_ptr().cast::<u8>(), size_of_val(&memory));
+    let mut definition = VMMemoryDefinition { base: mem, current_length: len as u64 };
+    // All fields and further words are 0: slot 0, address 0, lane 0, and the definition at the start of the `VMContext`.
+    let mut code = [0u64; 8];
+    code[0] = address(handler);
+    code[words] = address(probe);
+    let mut cx = Cx::idle((&raw mut definition).cast());
+    let cx = &raw mut cx;
+    let run = |code: &[u64]| {
+        let r = Regs { ip: code.as_ptr(), sp, mem, len, cx, acc: 0, fd: 0.0, fs: 0.0 };
+        // SAFETY: operands are within the arrays, a vector at slot 0 included, and the last instruction is `probe`.
+        unsafe { execute(r) }
+    };
+    let with = run(&code);
+    let without = run(&code[words..]);
+    with == without
 }
 
 /// Operators as types, named as wasmparser names them.

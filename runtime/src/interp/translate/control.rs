@@ -7,12 +7,17 @@
 use super::super::code::{Catch, Sig, Try, Ty, slots};
 use super::super::control as handlers;
 use super::super::dispatch::{A, Handler, I, S, address};
-use super::emit::{Condition, Last, fields};
+use super::emit::{Kind, Last, fields};
+use super::join::Condition;
 use super::operand::{Entry, Operand, Place};
 use super::{Translator, invalid, value_type};
 use crate::Result;
+use std::collections::HashMap;
 use wasmc_environ::wasmparser::{BlockType, BrTable, Catch as WpCatch, TryTable};
 use wasmc_environ::{TagIndex, TypeIndex};
+
+/// As many values are copied one by one.
+const MANY: usize = 4;
 
 /// A position in the instructions, perhaps not yet known.
 #[derive(Copy, Clone, Debug, Default)]
@@ -264,6 +269,13 @@ impl<'a> Translator<'a> {
     }
 
     fn emit_branch(&mut self, label: usize) {
+        if let (Kind::Copy, true) = (self.last.kind, self.is_last_open()) {
+            let at = self.last.start;
+            self.code[at] = address(handlers::copy_branch);
+            self.site(at + 1, label);
+            self.last = Last::NONE;
+            return;
+        }
         self.code.extend([address(handlers::branch), 0]);
         self.site(self.code.len() - 1, label);
         self.last = Last::NONE;
@@ -283,6 +295,18 @@ impl<'a> Translator<'a> {
     /// Puts the `count` topmost operands where a label expects them. They are not popped, but may not be used any more.
     fn move_top(&mut self, count: usize, mut to: i32, redirect: bool) -> Result<()> {
         let first = self.stack.len().checked_sub(count).ok_or_else(invalid)?;
+        if count > MANY {
+            // Few instructions for many values: a branch is two bytes of WebAssembly, and there may be thousands.
+            self.materialize_top(count)?;
+            let from = self.top_slot(count)?;
+            if from != to {
+                let slots = (self.height - from) as u32;
+                self.code.extend([address(handlers::copy_many), to as i64 as u64, u64::from(from as u32) | u64::from(slots) << 32]);
+                self.last = Last::NONE;
+                self.holds = [None; super::CLASSES];
+            }
+            return Ok(());
+        }
         for position in first..self.stack.len() {
             let Entry { ty, slot, place } = self.stack[position];
             if slot == to {
@@ -354,16 +378,18 @@ impl<'a> Translator<'a> {
         self.code.extend([address(handler), fields(field, 0, 0, 0) | u64::from(table.len()) << 32]);
         // Branches that have to move something first go through an instruction sequence behind the table, one for each target.
         let mut stubs: Vec<(u32, usize)> = Vec::new();
+        let mut known: HashMap<u32, usize> = HashMap::new();
         for depth in table.targets().chain(core::iter::once(Ok(table.default()))) {
             let depth = depth?;
             let block = &self.blocks[self.target(depth)?];
             let direct = !matches!(block.kind, BlockKind::Function) && (count == 0 || block.height == from);
             let label = match direct {
                 true => block.label,
-                false => match stubs.iter().find(|(d, _)| *d == depth) {
-                    Some((_, label)) => *label,
+                false => match known.get(&depth) {
+                    Some(label) => *label,
                     None => {
                         let label = self.new_label();
+                        known.insert(depth, label);
                         stubs.push((depth, label));
                         label
                     }
@@ -390,6 +416,9 @@ impl<'a> Translator<'a> {
 
     /// Returns the topmost operands, which are not popped.
     pub(super) fn emit_return(&mut self) -> Result<()> {
+        if !self.sig.results.is_empty() {
+            self.force_top()?;
+        }
         let sig = self.sig;
         let to = super::super::frame::shared_base(sig.shared_slots());
         match *sig.results {

@@ -1,17 +1,16 @@
-//! Choosing the form of an instruction by where its operands are, and joining instructions: a comparison with the branch
-//! or selection that uses it, an addition with the load that it addresses.
+//! Choosing the form of an instruction by where its operands are, and joining arithmetic: a product with the sum that it is
+//! part of, a shift with the operator that uses it.
 
+use super::super::call::IMPORTED;
 use super::super::code::Ty;
-use super::super::control as handlers;
 use super::super::dispatch::{A, Forms, Handler, S, ToAcc, ToSlot, address};
-use super::super::memory::{LoadForms, StoreForms};
-use super::super::numeric::{BinaryForms, CompareForms, FormsOf, I32Add, I32Eqz, I64Eqz, UnaryForms};
+use super::super::numeric::{BinaryForms, CompareForms, FormsOf, I32Eqz, I64Eqz, Join, ProductForms, UnaryForms};
 use super::super::table::{global_get, global_get_vector, global_set, global_set_vector};
+use super::address::Lea;
 use super::operand::{Operand, Place};
 use super::{Translator, class, invalid};
 use crate::Result;
-use wasmc_environ::wasmparser::{MemArg, MemArgTarget};
-use wasmc_environ::{GlobalIndex, MemoryIndex};
+use wasmc_environ::GlobalIndex;
 
 /// Word 1 from its four fields.
 pub(super) fn fields(f0: u16, f1: u16, f2: u16, f3: u16) -> u64 {
@@ -31,8 +30,16 @@ pub(super) enum Kind {
     Compare { forms: &'static CompareForms, negate: bool, operands: Operands },
     /// A test for zero of a 32-bit or 64-bit operand; its opposite if not `zero`.
     Test { wide: bool, zero: bool, operand: Use },
-    /// An addition of i32s that are not constants.
-    Add { operands: Operands },
+    /// An addition of two i32s that are not constants, the second one shifted left.
+    Add { operands: Operands, shift: u8 },
+    /// A sum of locals and constants.
+    Lea(Lea),
+    /// An addition of a constant to an i64 in a slot.
+    AddConst { slot: i32, by: i32 },
+    /// A product of floats.
+    Product { forms: &'static ProductForms, operands: Operands },
+    /// A shift or rotation, by number, by so many bits.
+    Inner { number: usize, operand: Use, bits: u16 },
 }
 
 impl PartialEq for Kind {
@@ -49,6 +56,8 @@ pub(super) enum Operands {
     SlotAcc(u16),
     AccSlot(u16),
     AccConst(u64),
+    ConstSlot(u64, u16),
+    ConstAcc(u64),
 }
 
 /// An operand as it was emitted.
@@ -66,7 +75,7 @@ pub(super) struct Last {
     pub kind: Kind,
     /// The instruction whose field 0 is the result's slot.
     pub result: Option<usize>,
-    /// Which slot's value the integer accumulator had before.
+    /// Which slot's value the result's accumulator had before.
     pub held: Option<i32>,
 }
 
@@ -78,26 +87,22 @@ impl Last {
     }
 }
 
-/// A condition that is still to be emitted, with the branch or selection that uses it.
-#[derive(Copy, Clone)]
-pub(super) enum Condition {
-    Compare { forms: &'static CompareForms, negate: bool, operands: Operands },
-    Test { wide: bool, zero: bool, operand: Use },
-}
-
 impl Translator<'_> {
-    /// Two operands of type `input`, a result of type `output`.
-    pub(super) fn binary(&mut self, forms: &'static BinaryForms, input: Ty, output: Ty) -> Result<()> {
+    /// Two operands of the forms' type, a result of type `output`.
+    pub(super) fn binary(&mut self, forms: &'static BinaryForms, output: Ty) -> Result<()> {
         let mut right = self.pop()?;
         let mut left = self.pop()?;
+        // The stack's order decided the slots; from here on only the places matter.
+        let height = left.slot;
+        if self.joined(forms, &left, &right, output)? {
+            return Ok(());
+        }
         if forms.commutative && left.constant().is_some() && right.constant().is_none() {
             core::mem::swap(&mut left, &mut right);
         }
-        // The stack's order decided the slots; from here on only the places matter.
-        let slot = left.slot.min(right.slot);
         let operands = self.binary_operands(forms, &left, &right)?;
-        self.height = slot;
-        self.emit_binary(forms, operands, input, output)
+        self.height = height;
+        self.emit_binary(forms, operands, output)
     }
 
     fn binary_operands(&mut self, forms: &BinaryForms, left: &Operand, right: &Operand) -> Result<Operands> {
@@ -107,32 +112,42 @@ impl Translator<'_> {
                 false => Operands::SlotConst(self.settle_field(left, 0)?, bits),
             });
         }
+        if let (Some(bits), Some(_)) = (left.constant(), forms.reversed) {
+            return Ok(match self.in_acc(right) {
+                true => Operands::ConstAcc(bits),
+                false => Operands::ConstSlot(bits, self.settle_field(right, 1)?),
+            });
+        }
         let (left_acc, right_acc) = (self.in_acc(left), self.in_acc(right));
-        if left_acc && !(right.place == Place::Acc) {
+        if left_acc && right.place != Place::Acc {
             return Ok(Operands::AccSlot(self.settle_field(right, 1)?));
         }
-        if right_acc && !(left.place == Place::Acc) {
+        if right_acc && left.place != Place::Acc {
             let left = self.settle_field(left, 0)?;
             return Ok(if forms.commutative { Operands::AccSlot(left) } else { Operands::SlotAcc(left) });
         }
         Ok(Operands::SlotSlot(self.settle_field(left, 0)?, self.settle_field(right, 1)?))
     }
 
-    fn emit_binary(&mut self, forms: &'static BinaryForms, operands: Operands, input: Ty, output: Ty) -> Result<()> {
+    fn emit_binary(&mut self, forms: &'static BinaryForms, operands: Operands, output: Ty) -> Result<()> {
         let result_class = class(output).ok_or_else(invalid)?;
         self.flush(result_class);
-        let held = self.holds[0];
+        let held = self.holds[result_class];
         if forms.can_trap {
             self.mark();
         }
         let to = self.destination(self.height)?;
         let at = self.code.len();
-        let (form, word, imm) = match operands {
-            Operands::SlotSlot(a, b) => (&forms.ss, fields(to, a, b, 0), None),
-            Operands::SlotConst(a, bits) => (&forms.si, fields(to, a, 0, 0), Some(bits)),
-            Operands::SlotAcc(a) => (&forms.sa, fields(to, a, 0, 0), None),
-            Operands::AccSlot(b) => (&forms.as_, fields(to, 0, b, 0), None),
-            Operands::AccConst(bits) => (&forms.ai, fields(to, 0, 0, 0), Some(bits)),
+        let (form, word, imm) = match (operands, &forms.reversed) {
+            (Operands::SlotSlot(a, b), _) => (&forms.ss, fields(to, a, b, 0), None),
+            (Operands::SlotConst(a, bits), _) => (&forms.si, fields(to, a, 0, 0), Some(bits)),
+            (Operands::SlotAcc(a), _) => (&forms.sa, fields(to, a, 0, 0), None),
+            (Operands::AccSlot(b), _) => (&forms.as_, fields(to, 0, b, 0), None),
+            (Operands::AccConst(bits), _) => (&forms.ai, fields(to, 0, 0, 0), Some(bits)),
+            // An immediate of 32 bits takes the place of fields 2 and 3.
+            (Operands::ConstSlot(bits, b), Some(reversed)) => (&reversed[0], fields(to, b, 0, 0), Some(bits)),
+            (Operands::ConstAcc(bits), Some(reversed)) => (&reversed[1], fields(to, 0, 0, 0), Some(bits)),
+            (Operands::ConstSlot(..) | Operands::ConstAcc(_), None) => return Err(invalid()),
         };
         self.code.push(address(form[0]));
         match imm {
@@ -142,13 +157,71 @@ impl Translator<'_> {
         }
         let end = self.code.len();
         self.push_acc(output, at, form[1])?;
-        let kind = match forms.compare {
-            Some(compare) => Kind::Compare { forms: compare, negate: false, operands },
-            None if core::ptr::eq(forms, FormsOf::<I32Add>::BINARY) && input == Ty::I32 => Kind::Add { operands },
-            None => Kind::Other,
-        };
-        self.last = Last { start: at, end, kind, result: Some(at), held };
+        self.last = Last { start: at, end, kind: kind(forms, operands), result: Some(at), held };
         Ok(())
+    }
+
+    /// Joins an operator with the one before it that made one of its operands, if there is an instruction for both.
+    fn joined(&mut self, forms: &'static BinaryForms, left: &Operand, right: &Operand, output: Ty) -> Result<bool> {
+        if !self.is_last_open() {
+            return Ok(false);
+        }
+        let last = self.last;
+        let is_last = |o: &Operand| o.pending.is_some_and(|p| last.result == Some(p.at));
+        let right_is_last = is_last(right);
+        if !right_is_last && !is_last(left) {
+            return Ok(false);
+        }
+        let other = if right_is_last { left } else { right };
+        let result_class = class(output).ok_or_else(invalid)?;
+        match (forms.join, last.kind) {
+            (Join::Plus | Join::Minus, Kind::Product { forms: products, operands }) if other.constant().is_none() => {
+                let minus = matches!(forms.join, Join::Minus);
+                let row = &products[2 * usize::from(minus) + usize::from(right_is_last)];
+                let (form, a, b) = match operands {
+                    Operands::SlotSlot(a, b) => (&row[0], a, b),
+                    Operands::AccSlot(b) => (&row[1], 0, b),
+                    Operands::SlotAcc(a) => (&row[2], a, 0),
+                    _ => return Ok(false),
+                };
+                self.unwind(&last, result_class);
+                let c = self.settle_field(other, 2)?;
+                self.emit_joined(form, output, left.slot, |to| fields(to, a, b, c), None)
+            }
+            (Join::Outer(outer) | Join::AddressAndOuter(outer), Kind::Inner { number, operand, bits }) => {
+                let forms = &outer[number];
+                self.unwind(&last, result_class);
+                if let Some(constant) = other.constant() {
+                    let (form, x) = match operand {
+                        Use::Slot(x) => (&forms.constant[0], x),
+                        Use::Acc => (&forms.constant[1], 0),
+                    };
+                    return self.emit_joined(form, output, left.slot, |to| fields(to, x, 0, bits), Some(constant));
+                }
+                let (form, l, x) = match operand {
+                    Use::Slot(x) if self.in_acc(other) => (&forms.as_, 0, x),
+                    Use::Slot(x) => (&forms.ss, self.settle_field(other, 2)?, x),
+                    Use::Acc => (&forms.sa, self.settle_field(other, 2)?, 0),
+                };
+                self.emit_joined(form, output, left.slot, |to| fields(to, l, x, bits), None)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn emit_joined(&mut self, form: &Forms, output: Ty, slot: i32, word: impl Fn(u16) -> u64, more: Option<u64>) -> Result<bool> {
+        let result_class = class(output).ok_or_else(invalid)?;
+        self.height = slot;
+        self.flush(result_class);
+        let held = self.holds[result_class];
+        let to = self.destination(slot)?;
+        let at = self.code.len();
+        self.code.extend([address(form[0]), word(to)]);
+        self.code.extend(more);
+        let end = self.code.len();
+        self.push_acc(output, at, form[1])?;
+        self.last = Last { result: Some(at), held, ..Last::at(at, end) };
+        Ok(true)
     }
 
     /// An operand of type `input` (which the forms know), a result of type `output`.
@@ -158,7 +231,7 @@ impl Translator<'_> {
         let acc = self.in_acc(&operand);
         let from = if acc { 0 } else { self.settle_field(&operand, 0)? };
         self.flush(result_class);
-        let held = self.holds[0];
+        let held = self.holds[result_class];
         if forms.can_trap {
             self.mark();
         }
@@ -174,6 +247,7 @@ impl Translator<'_> {
 
     /// Gives the topmost operand another type with the same bits, where a slot or constant is enough for that.
     pub(super) fn reinterpret(&mut self, forms: &'static UnaryForms, output: Ty, same_class: bool) -> Result<()> {
+        self.force_top()?;
         let entry = self.stack.last_mut().ok_or_else(invalid)?;
         if entry.place == Place::Acc && !same_class {
             return self.unary(forms, output);
@@ -184,6 +258,7 @@ impl Translator<'_> {
 
     /// `i32.eqz` and `i64.eqz`: negates the comparison before it if there is one.
     pub(super) fn eqz(&mut self, wide: bool) -> Result<()> {
+        self.force_top()?;
         let top = *self.stack.last().ok_or_else(invalid)?;
         let joined = match top.place {
             Place::Acc if self.is_last_open() && self.last.result == self.pending[0].map(|p| p.at) => Some(self.last),
@@ -204,8 +279,8 @@ impl Translator<'_> {
             && let Some(inverse) = forms.inverse
         {
             self.pop()?;
-            self.unwind(&last);
-            return self.emit_binary(inverse(), operands, Ty::I32, Ty::I32);
+            self.unwind(&last, 0);
+            return self.emit_binary(inverse(), operands, Ty::I32);
         }
         self.unary(if wide { FormsOf::<I64Eqz>::UNARY } else { FormsOf::<I32Eqz>::UNARY }, Ty::I32)?;
         let kind = match last.kind {
@@ -236,252 +311,14 @@ impl Translator<'_> {
         self.push(o.ty, o.place);
     }
 
-    /// Removes the instructions emitted last.
-    fn unwind(&mut self, last: &Last) {
+    /// Removes the instructions emitted last, whose result has this class.
+    pub(super) fn unwind(&mut self, last: &Last, class: usize) {
         self.code.truncate(last.start);
         while self.map.last().is_some_and(|(p, _)| *p as usize >= last.start) {
             self.map.pop();
         }
-        self.holds[0] = last.held;
+        self.holds[class] = last.held;
         self.last = Last::NONE;
-    }
-
-    /// Pops a condition. Afterwards the accumulators have to be left alone until `branch_on` or `select_on`.
-    pub(super) fn pop_condition(&mut self, for_select: bool) -> Result<Condition> {
-        let operand = self.pop()?;
-        if let (Some(pending), true) = (operand.pending, self.is_last_open())
-            && self.last.result == Some(pending.at)
-        {
-            let last = self.last;
-            match last.kind {
-                Kind::Compare { forms, negate, operands } if !for_select || fits_select(forms, operands) => {
-                    self.unwind(&last);
-                    return Ok(Condition::Compare { forms, negate, operands });
-                }
-                Kind::Test { wide, zero, operand } if !(for_select && wide) => {
-                    self.unwind(&last);
-                    return Ok(Condition::Test { wide, zero, operand });
-                }
-                _ => {}
-            }
-        }
-        let used = match self.in_acc(&operand) {
-            true => Use::Acc,
-            false => Use::Slot(self.settle_field(&operand, 0)?),
-        };
-        Ok(Condition::Test { wide: false, zero: false, operand: used })
-    }
-
-    /// Branches to a label if a condition holds, or if it does not hold.
-    pub(super) fn branch_on(&mut self, condition: Condition, holds: bool, label: usize) {
-        match condition {
-            Condition::Compare { forms, negate, operands } => {
-                let forms = &forms.branch[usize::from(holds != negate)];
-                let (handler, word, imm) = match operands {
-                    Operands::SlotSlot(a, b) => (forms.ss, fields(a, b, 0, 0), None),
-                    Operands::SlotConst(a, bits) => (forms.si, fields(a, 0, 0, 0), Some(bits)),
-                    Operands::SlotAcc(a) => (forms.sa, fields(a, 0, 0, 0), None),
-                    Operands::AccSlot(b) => (forms.as_, fields(0, b, 0, 0), None),
-                    Operands::AccConst(bits) => (forms.ai, 0, Some(bits)),
-                };
-                self.code.extend([address(handler), word]);
-                self.site(self.code.len() - 1, label);
-                self.code.extend(imm);
-            }
-            Condition::Test { wide, zero, operand } => {
-                let if_set = holds != zero;
-                let (handler, field): (Handler, u16) = match (wide, if_set, operand) {
-                    (false, true, Use::Slot(s)) => (handlers::branch_if::<u32, S<0>, true>, s),
-                    (false, false, Use::Slot(s)) => (handlers::branch_if::<u32, S<0>, false>, s),
-                    (true, true, Use::Slot(s)) => (handlers::branch_if::<u64, S<0>, true>, s),
-                    (true, false, Use::Slot(s)) => (handlers::branch_if::<u64, S<0>, false>, s),
-                    (false, true, Use::Acc) => (handlers::branch_if::<u32, A, true>, 0),
-                    (false, false, Use::Acc) => (handlers::branch_if::<u32, A, false>, 0),
-                    (true, true, Use::Acc) => (handlers::branch_if::<u64, A, true>, 0),
-                    (true, false, Use::Acc) => (handlers::branch_if::<u64, A, false>, 0),
-                };
-                self.code.extend([address(handler), fields(field, 0, 0, 0)]);
-                self.site(self.code.len() - 1, label);
-            }
-        }
-        self.last = Last::NONE;
-    }
-
-    /// `select`.
-    pub(super) fn select(&mut self) -> Result<()> {
-        let under = self.stack.len().checked_sub(2).ok_or_else(invalid)?;
-        if self.stack[under].ty == Ty::V128 {
-            return self.select_vector();
-        }
-        let condition = self.pop_condition(true)?;
-        let b = self.pop()?;
-        let a = self.pop()?;
-        let (ty, slot) = (a.ty, a.slot);
-        let (field_a, field_b) = (self.settle_field(&a, 2)?, self.settle_field(&b, 3)?);
-        let negate = match condition {
-            Condition::Compare { negate, .. } => negate,
-            Condition::Test { zero, .. } => zero,
-        };
-        let (field_a, field_b) = if negate { (field_b, field_a) } else { (field_a, field_b) };
-        let class = class(ty).ok_or_else(invalid)?;
-        self.height = slot;
-        self.flush(class);
-        let to = self.destination(slot)?;
-        let at = self.code.len();
-        let form: Forms = match condition {
-            Condition::Compare { forms, operands, .. } => {
-                let forms = &forms.select[class];
-                let (form, word) = match operands {
-                    Operands::SlotSlot(l, r) => (forms.ss, fields(l, r, 0, 0)),
-                    Operands::SlotConst(l, bits) => (forms.si, fields(l, 0, 0, 0) | bits << 32),
-                    Operands::AccSlot(r) => (forms.as_, fields(0, r, 0, 0)),
-                    Operands::AccConst(bits) => (forms.ai, bits << 32),
-                    Operands::SlotAcc(_) => return Err(invalid()),
-                };
-                self.code.extend([address(form[0]), fields(to, field_a, field_b, 0), word]);
-                form
-            }
-            Condition::Test { operand, .. } => {
-                let (form, field) = match operand {
-                    Use::Acc => (select_forms::<A>(class), 0),
-                    Use::Slot(s) => (select_forms::<S<3>>(class), s),
-                };
-                self.code.extend([address(form[0]), fields(to, field_a, field_b, field)]);
-                form
-            }
-        };
-        let end = self.code.len();
-        self.push_acc(ty, at, form[1])?;
-        self.last = Last { result: Some(at), ..Last::at(at, end) };
-        Ok(())
-    }
-
-    fn select_vector(&mut self) -> Result<()> {
-        let (condition, b, a) = (self.pop()?, self.pop()?, self.pop()?);
-        let c = self.settle_field(&condition, 3)?;
-        let (left, right) = (self.settle_field(&a, 1)?, self.settle_field(&b, 2)?);
-        let to = self.destination(a.slot)?;
-        let at = self.code.len();
-        self.code.extend([address(handlers::select_vector), fields(to, left, right, c)]);
-        self.slot_result(at, Ty::V128)
-    }
-
-    /// The offset of a memory's definition in the `VMContext`, as `defined_at` takes it.
-    fn memory_offset(&self, memory: MemoryIndex) -> u32 {
-        let offsets = &self.module.offsets;
-        match self.env.defined_memory(memory) {
-            Some(defined) => offsets.memory(defined),
-            None => offsets.imported_memory(memory) | super::super::call::IMPORTED,
-        }
-    }
-
-    /// The offset of a memory access if its address fits the short forms: an i32 in memory 0.
-    pub(super) fn near_offset(&self, memarg: &MemArg) -> Option<u32> {
-        match memarg.target {
-            MemArgTarget::Memory(0) if !self.env.memories.first()?.memory64 => u32::try_from(memarg.offset).ok(),
-            _ => None,
-        }
-    }
-
-    /// Words 2 and 3 of a memory access with a far address.
-    pub(super) fn far_address(&self, memarg: &MemArg) -> Result<[u64; 2]> {
-        let MemArgTarget::Memory(memory) = memarg.target else { return Err(invalid()) };
-        Ok([u64::from(self.memory_offset(MemoryIndex::from_u32(memory))), memarg.offset])
-    }
-
-    /// A load with a result of type `ty`.
-    pub(super) fn load(&mut self, forms: &'static LoadForms, ty: Ty, memarg: &MemArg) -> Result<()> {
-        let operand = self.pop()?;
-        let result_class = class(ty).ok_or_else(invalid)?;
-        let near = self.near_offset(memarg);
-        if let (Some(offset), Some(pending)) = (near.and_then(|o| u16::try_from(o).ok()), operand.pending)
-            && self.last.result == Some(pending.at)
-            && self.is_last_open()
-            && let Kind::Add { operands } = self.last.kind
-        {
-            let indexed = match operands {
-                Operands::SlotSlot(a, b) => Some((&forms.indexed[0], a, b)),
-                Operands::AccSlot(b) => Some((&forms.indexed[1], 0, b)),
-                _ => None,
-            };
-            if let Some((form, a, b)) = indexed {
-                let last = self.last;
-                self.unwind(&last);
-                self.flush(result_class);
-                return self.emit_load(form, ty, |to| fields(to, a, b, offset), &[]);
-            }
-        }
-        let Some(offset) = near else {
-            let from = self.settle_field(&operand, 0)?;
-            self.flush(result_class);
-            let far = self.far_address(memarg)?;
-            return self.emit_load(&forms.far, ty, |to| fields(to, from, 0, 0), &far);
-        };
-        if let Some(fixed) = operand.constant().and_then(|c| (c as u32).checked_add(offset)) {
-            self.flush(result_class);
-            return self.emit_load(&forms.fixed, ty, |to| fields(to, 0, 0, 0) | u64::from(fixed) << 32, &[]);
-        }
-        let (form, from) = match self.in_acc(&operand) {
-            true => (&forms.a, 0),
-            false => (&forms.s, self.settle_field(&operand, 0)?),
-        };
-        self.flush(result_class);
-        self.emit_load(form, ty, |to| fields(to, from, 0, 0) | u64::from(offset) << 32, &[])
-    }
-
-    fn emit_load(&mut self, form: &Forms, ty: Ty, word: impl Fn(u16) -> u64, more: &[u64]) -> Result<()> {
-        let held = self.holds[0];
-        self.mark();
-        let to = self.destination(self.height)?;
-        let at = self.code.len();
-        self.code.extend([address(form[0]), word(to)]);
-        self.code.extend_from_slice(more);
-        let end = self.code.len();
-        self.push_acc(ty, at, form[1])?;
-        self.last = Last { result: Some(at), held, ..Last::at(at, end) };
-        Ok(())
-    }
-
-    /// A store.
-    pub(super) fn store(&mut self, forms: &'static StoreForms, memarg: &MemArg) -> Result<()> {
-        let value = self.pop()?;
-        let to = self.pop()?;
-        let Some(offset) = self.near_offset(memarg) else {
-            let (a, v) = (self.settle_field(&to, 0)?, self.settle_field(&value, 1)?);
-            self.mark();
-            self.code.extend([address(forms.far_s), fields(a, v, 0, 0)]);
-            let far = self.far_address(memarg)?;
-            self.code.extend(far);
-            self.last = Last::NONE;
-            return Ok(());
-        };
-        let fixed = to.constant().and_then(|c| (c as u32).checked_add(offset));
-        let same_class = class(value.ty) == Some(0);
-        let value_acc = self.in_acc(&value) && !(same_class && to.place == Place::Acc);
-        let to_acc = fixed.is_none() && self.in_acc(&to) && !(same_class && value_acc);
-        let offset = fixed.unwrap_or(offset);
-        let a = if fixed.is_some() || to_acc { 0 } else { self.settle_field(&to, 0)? };
-        let (v, imm) = match value.constant() {
-            Some(bits) => (0, Some(bits)),
-            None if value_acc => (0, None),
-            None => (self.settle_field(&value, 1)?, None),
-        };
-        let handler = match (fixed.is_some(), to_acc, imm.is_some(), value_acc) {
-            (true, _, true, _) => forms.fixed_i,
-            (true, _, false, true) => forms.fixed_a,
-            (true, _, false, false) => forms.fixed_s,
-            (false, true, true, _) => forms.ai,
-            (false, true, false, true) => forms.aa,
-            (false, true, false, false) => forms.as_,
-            (false, false, true, _) => forms.si,
-            (false, false, false, true) => forms.sa,
-            (false, false, false, false) => forms.ss,
-        };
-        self.mark();
-        self.code.extend([address(handler), fields(a, v, 0, 0) | u64::from(offset) << 32]);
-        self.code.extend(imm);
-        self.last = Last::NONE;
-        Ok(())
     }
 
     /// The offset of a global in the `VMContext`, as `defined_at` takes it, and its type.
@@ -491,7 +328,7 @@ impl Translator<'_> {
         let offsets = &self.module.offsets;
         let offset = match self.env.defined_global(index) {
             Some(defined) => offsets.global(defined),
-            None => offsets.imported_global(index) | super::super::call::IMPORTED,
+            None => offsets.imported_global(index) | IMPORTED,
         };
         Ok((offset, ty))
     }
@@ -514,7 +351,7 @@ impl Translator<'_> {
         };
         let result_class = class(ty).ok_or_else(invalid)?;
         self.flush(result_class);
-        let held = self.holds[0];
+        let held = self.holds[result_class];
         let to = self.destination(self.height)?;
         let at = self.code.len();
         self.code.extend([address(form[0]), word(to)]);
@@ -553,21 +390,24 @@ impl Translator<'_> {
     }
 }
 
-fn fits_select(forms: &CompareForms, operands: Operands) -> bool {
-    match operands {
-        Operands::SlotSlot(..) | Operands::AccSlot(_) => true,
-        Operands::SlotAcc(_) => false,
-        Operands::SlotConst(_, bits) | Operands::AccConst(bits) => forms.integer && (!forms.wide || bits as i64 == i64::from(bits as i32)),
+/// What an instruction is that was emitted for an operator.
+fn kind(forms: &'static BinaryForms, operands: Operands) -> Kind {
+    if let Some(compare) = forms.compare {
+        return Kind::Compare { forms: compare, negate: false, operands };
     }
-}
-
-fn select_forms<C>(class: usize) -> Forms
-where
-    C: super::super::dispatch::Src<u32>,
-{
-    match class {
-        0 => [handlers::select::<u64, C, ToAcc>, handlers::select::<u64, C, ToSlot>],
-        1 => [handlers::select::<f64, C, ToAcc>, handlers::select::<f64, C, ToSlot>],
-        _ => [handlers::select::<f32, C, ToAcc>, handlers::select::<f32, C, ToSlot>],
+    match (forms.join, operands) {
+        (Join::Product(products), _) => Kind::Product { forms: products, operands },
+        (Join::Inner(number), Operands::SlotConst(a, bits)) => {
+            Kind::Inner { number, operand: Use::Slot(a), bits: bits as u16 & forms.shift_mask() }
+        }
+        (Join::Inner(number), Operands::AccConst(bits)) => {
+            Kind::Inner { number, operand: Use::Acc, bits: bits as u16 & forms.shift_mask() }
+        }
+        (Join::AddressAndOuter(_), Operands::SlotSlot(..) | Operands::AccSlot(_)) => Kind::Add { operands, shift: 0 },
+        (Join::Outer(_), Operands::SlotConst(a, bits)) if forms.is_wide_add() => match i32::try_from(bits as i64) {
+            Ok(by) => Kind::AddConst { slot: i32::from(a as i16), by },
+            Err(_) => Kind::Other,
+        },
+        _ => Kind::Other,
     }
 }

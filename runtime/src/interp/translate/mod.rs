@@ -8,15 +8,19 @@
 //!
 //! * `operand`: the operand stack, accumulators, moving values to slots
 //! * `emit`: the forms of instructions by where their operands are
+//! * `join`: conditions of branches and selections
+//! * `address`: memory accesses
 //! * `control`: blocks, branches, returns, exceptions
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
 //!
 //! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
 
+mod address;
 mod call;
 mod control;
 mod emit;
+mod join;
 mod operand;
 mod operator;
 
@@ -26,13 +30,17 @@ use super::dispatch::{Ip, address};
 use crate::Result;
 use crate::code::Code;
 use crate::module::ModuleInner;
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use control::{Block, Label, Pad};
 use emit::Last;
+use join::Increment;
 use operand::{Entry, Pending};
 use wasmc_environ::module::Module;
 use wasmc_environ::wasmparser::{BinaryReader, FunctionBody};
 use wasmc_environ::{DefinedFuncIndex, FuncIndex};
+
+/// Greatest frame in slots: as large as the largest stack of values.
+const MAX_FRAME: i32 = 1 << 27;
 
 /// Numbers of the accumulators by class of type: integers and references, f64, f32.
 const CLASSES: usize = 3;
@@ -93,6 +101,12 @@ struct Translator<'a> {
     holds: [Option<i32>; CLASSES],
     /// The instruction emitted last.
     last: Last,
+    /// The instruction emitted last, if it counts in a local.
+    increment: Option<Increment>,
+    /// An operand that the current operator has popped is in the integer accumulator.
+    acc_in_use: bool,
+    /// The current operator's instructions leave something on the native stack (see `vector`).
+    bounce: bool,
     /// Instructions before this index may not be changed: a branch leads here.
     floor: usize,
     /// First of the slots to copy through, in a function with very many slots.
@@ -101,7 +115,8 @@ struct Translator<'a> {
     labels: Vec<Label>,
     tries: Vec<Try>,
     pads: Vec<Pad>,
-    roots: Vec<i32>,
+    /// A bit for each slot that may hold a heap reference.
+    roots: Vec<u64>,
     reachable: bool,
     /// Blocks begun in unreachable code.
     skipped: u32,
@@ -125,6 +140,12 @@ pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
         Err(e) if e.is::<TooFar>() => Translator::new(module, index, true).run(bytes, range.start as usize)?,
         other => other?,
     };
+    if std::env::var_os("DUMP").is_some() {
+        eprintln!("FUNC {} {:x} {:x}", index.as_u32(), handlers::branch as *const () as usize, body.words.len());
+        for w in &body.words {
+            eprintln!("{w:x}");
+        }
+    }
     Ok(func.publish(body))
 }
 
@@ -155,6 +176,9 @@ impl<'a> Translator<'a> {
             pending: [None; CLASSES],
             holds: [None; CLASSES],
             last: Last::NONE,
+            increment: None,
+            acc_in_use: false,
+            bounce: false,
             floor: 0,
             temporaries: far.then_some(0),
             blocks: Vec::new(),
@@ -202,6 +226,9 @@ impl<'a> Translator<'a> {
             let (operator, offset) = operators.read_with_offset()?;
             self.offset = offset as u32;
             self.operator(&operator)?;
+            if self.max > MAX_FRAME {
+                bail!("a function needs {} MiB of stack for one frame", MAX_FRAME >> 17);
+            }
             if self.blocks.is_empty() {
                 break;
             }
@@ -213,7 +240,7 @@ impl<'a> Translator<'a> {
         self.locals.push((slot, ty));
         self.forwarded.push(0);
         if ty == Ty::HeapRef {
-            self.roots.push(slot);
+            self.add_root(slot);
         }
     }
 
@@ -225,16 +252,8 @@ impl<'a> Translator<'a> {
         self.code[0] = (self.max as u64 + 1) * 8;
         let tries = core::mem::take(&mut self.tries);
         let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
-        self.roots.sort_unstable();
-        self.roots.dedup();
-        Ok(Body {
-            words: self.code.into_boxed_slice(),
-            entry: 1,
-            wasm_start,
-            map: self.map.into_boxed_slice(),
-            tries,
-            roots: self.roots.into_boxed_slice(),
-        })
+        let roots = self.root_slots();
+        Ok(Body { words: self.code.into_boxed_slice(), entry: 1, wasm_start, map: self.map.into_boxed_slice(), tries, roots })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.

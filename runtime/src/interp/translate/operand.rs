@@ -4,6 +4,8 @@
 use super::super::code::{Ty, slots};
 use super::super::control as handlers;
 use super::super::dispatch::{Handler, address};
+use super::super::frame::shared_base;
+use super::address::Lea;
 use super::emit::{Kind, Last, fields};
 use super::{TooFar, Translator, class, invalid};
 use crate::Result;
@@ -22,6 +24,8 @@ pub(super) enum Place {
     Const(u64),
     /// Only in the accumulator of its class.
     Acc,
+    /// Not computed yet: an address made of locals and constants.
+    Lea(Lea),
 }
 
 /// An operand.
@@ -63,8 +67,9 @@ impl Operand {
     }
 }
 
-fn is_near(slot: i32) -> bool {
-    i16::try_from(slot).is_ok()
+/// Whether a field can name a slot, and the one after it, which belongs to it if it holds a vector.
+fn fits(slot: i32) -> bool {
+    i16::try_from(slot).is_ok() && i16::try_from(slot + 1).is_ok()
 }
 
 impl Translator<'_> {
@@ -79,11 +84,27 @@ impl Translator<'_> {
         self.stack.push(Entry { ty, slot, place });
     }
 
-    /// Notes that an operand's slot may hold a heap reference.
+    /// Notes that a slot may hold a heap reference.
     pub(super) fn add_root(&mut self, slot: i32) {
-        if self.roots.last() != Some(&slot) {
-            self.roots.push(slot);
+        let bit = (slot - self.lowest_slot()) as usize;
+        if bit / 64 >= self.roots.len() {
+            self.roots.resize(bit / 64 + 1, 0);
         }
+        self.roots[bit / 64] |= 1 << (bit % 64);
+    }
+
+    /// The slots that may hold heap references.
+    pub(super) fn root_slots(&self) -> Box<[i32]> {
+        let lowest = self.lowest_slot();
+        let bits = |(i, word): (usize, &u64)| {
+            let word = *word;
+            (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| (i * 64) as i32 + bit)
+        };
+        self.roots.iter().enumerate().flat_map(bits).map(|bit| lowest + bit).collect()
+    }
+
+    fn lowest_slot(&self) -> i32 {
+        shared_base(self.sig.shared_slots())
     }
 
     /// Pushes the result of the instruction at `at`, which goes to its accumulator only, with its slot in field 0 (`dst`).
@@ -91,9 +112,11 @@ impl Translator<'_> {
         let class = class(ty).ok_or_else(invalid)?;
         let to_slot = address(to_slot);
         let slot = self.height;
-        if is_near(slot) {
+        if fits(slot) {
             self.pending[class] = Some(Pending { at, to_slot, position: self.stack.len() });
             self.holds[class] = None;
+            // The slot is written if this is stored later on, and nobody will look at the others then.
+            self.wrote(slot, ty);
             self.push(ty, Place::Acc);
         } else {
             self.code[at] = to_slot;
@@ -111,7 +134,15 @@ impl Translator<'_> {
         self.wrote(slot, ty);
     }
 
+    /// Pops an operand. What was not computed yet is computed now; if an operand that this operator has popped before is in the
+    /// integer accumulator, without touching that.
     pub(super) fn pop(&mut self) -> Result<Operand> {
+        self.force_top()?;
+        self.pop_as_is()
+    }
+
+    /// Pops an operand that may not be computed yet.
+    pub(super) fn pop_as_is(&mut self) -> Result<Operand> {
         let base = self.blocks.last().map_or(0, |b| b.base);
         if self.stack.len() <= base {
             return Err(invalid());
@@ -123,9 +154,11 @@ impl Translator<'_> {
         match entry.place {
             Place::Acc => {
                 let class = class(entry.ty).ok_or_else(invalid)?;
+                self.acc_in_use |= class == 0;
                 pending = self.pending[class].take();
             }
             Place::Local(index) => self.forwarded[index as usize] -= 1,
+            Place::Lea(lea) => self.forget(lea),
             _ => {}
         }
         Ok(Operand { ty: entry.ty, slot: entry.slot, place: entry.place, pending })
@@ -143,6 +176,7 @@ impl Translator<'_> {
                     }
                 }
                 Place::Local(index) => self.forwarded[index as usize] -= 1,
+                Place::Lea(lea) => self.forget(lea),
                 _ => {}
             }
         }
@@ -151,14 +185,17 @@ impl Translator<'_> {
     }
 
     /// Whether an operand's value is in the accumulator of its class.
-    pub(super) fn in_acc(&self, o: &Operand) -> bool {
+    /// If it is, the integer accumulator is not touched any more by this operator's other operands.
+    pub(super) fn in_acc(&mut self, o: &Operand) -> bool {
         let Some(class) = class(o.ty) else { return false };
-        match o.place {
+        let acc = match o.place {
             Place::Acc => true,
             Place::Slot => self.holds[class] == Some(o.slot),
             Place::Local(index) => self.holds[class] == Some(self.locals[index as usize].0),
-            Place::Const(_) => false,
-        }
+            Place::Const(_) | Place::Lea(_) => false,
+        };
+        self.acc_in_use |= acc && class == 0;
+        acc
     }
 
     /// The slot of an operand, to which it is moved if it is in none. Leaves the accumulators alone.
@@ -178,6 +215,10 @@ impl Translator<'_> {
                 }
                 Ok(o.slot)
             }
+            Place::Lea(lea) => {
+                self.emit_lea_quietly(lea, o.slot)?;
+                Ok(o.slot)
+            }
         }
     }
 
@@ -189,7 +230,7 @@ impl Translator<'_> {
 
     /// A slot to read as a field. `index` tells the operands of an instruction apart.
     pub(super) fn source(&mut self, slot: i32, ty: Ty, index: i32) -> Result<u16> {
-        if is_near(slot) && is_near(slot + slots(ty) as i32) {
+        if fits(slot) {
             return Ok(slot as u16);
         }
         let temporary = self.temporaries.ok_or(TooFar)? + 2 * index;
@@ -199,7 +240,7 @@ impl Translator<'_> {
 
     /// A slot to write as a field. If it is too far away, `finish_far` has to follow the instruction.
     pub(super) fn destination(&mut self, slot: i32) -> Result<u16> {
-        if is_near(slot) && is_near(slot + 1) {
+        if fits(slot) {
             return Ok(slot as u16);
         }
         Ok(self.temporaries.ok_or(TooFar)? as u16)
@@ -207,7 +248,7 @@ impl Translator<'_> {
 
     /// Moves a result to a slot that is too far away for a field.
     pub(super) fn finish_far(&mut self, slot: i32, ty: Ty) -> Result<()> {
-        if !(is_near(slot) && is_near(slot + 1)) {
+        if !fits(slot) {
             let temporary = self.temporaries.ok_or(TooFar)?;
             self.copy_far(slot, temporary, ty);
         }
@@ -274,6 +315,10 @@ impl Translator<'_> {
                     self.flush(class);
                 }
             }
+            Place::Lea(lea) => {
+                self.forget(lea);
+                self.emit_lea_quietly(lea, entry.slot)?;
+            }
         }
         self.stack[position].place = Place::Slot;
         Ok(())
@@ -292,7 +337,7 @@ impl Translator<'_> {
     pub(super) fn settle_all(&mut self) -> Result<()> {
         self.flush_all();
         for position in self.settled..self.stack.len() {
-            if let Place::Local(_) = self.stack[position].place {
+            if let Place::Local(_) | Place::Lea(_) = self.stack[position].place {
                 self.materialize(position)?;
             }
         }
@@ -359,7 +404,7 @@ impl Translator<'_> {
 
     /// Puts an operand into a slot that is not its own: a local, or where a branch target expects it.
     pub(super) fn assign(&mut self, slot: i32, o: &Operand, may_redirect: bool) -> Result<()> {
-        let redirect = may_redirect && is_near(slot) && is_near(slot + 1);
+        let redirect = may_redirect && fits(slot);
         match o.place {
             Place::Acc => {
                 let pending = o.pending.ok_or_else(invalid)?;
@@ -367,6 +412,7 @@ impl Translator<'_> {
                 if redirect && self.last.result == Some(pending.at) && self.is_last_open() {
                     self.code[pending.at] = pending.to_slot;
                     self.set_destination(pending.at, slot);
+                    self.note_increment(slot);
                     self.last.kind = Kind::Other;
                 } else {
                     self.emit_copy_acc(slot, o.ty)?;
@@ -376,6 +422,7 @@ impl Translator<'_> {
                 Ok(())
             }
             Place::Const(bits) => self.emit_set(slot, o.ty, bits),
+            Place::Lea(lea) => self.emit_lea_quietly(lea, slot),
             Place::Local(index) => {
                 let from = self.locals[index as usize].0;
                 self.emit_copy(slot, from, o.ty)
@@ -420,9 +467,14 @@ impl Translator<'_> {
         let mut position = self.stack.len();
         while count > 0 {
             position = position.checked_sub(1).ok_or_else(invalid)?;
-            if self.stack[position].place == Place::Local(index) {
+            let uses = match self.stack[position].place {
+                Place::Local(i) => u32::from(i == index),
+                Place::Lea(lea) => lea.uses(index),
+                _ => 0,
+            };
+            if uses > 0 {
                 self.materialize(position)?;
-                count -= 1;
+                count = count.saturating_sub(uses);
             }
         }
         Ok(())

@@ -9,7 +9,8 @@ use super::super::numeric::*;
 use super::super::simd;
 use super::super::table::{self, Slow, SlowForm};
 use super::super::vector::{self, operators};
-use super::emit::{Condition, Last, Use, fields};
+use super::emit::{Last, Use, fields};
+use super::join::Condition;
 use super::operand::Place;
 use super::{Translator, invalid};
 use crate::Result;
@@ -22,14 +23,14 @@ use wasmc_environ::{MemoryIndex, TableIndex, TrapCode};
 macro_rules! match_operator {
     (
         $self:ident, $operator:expr;
-        binary { $($binary:ident $in:ident $out:ident;)* }
+        binary { $($binary:ident $out:ident;)* }
         unary { $($unary:ident $result:ident;)* }
         load { $($load:ident $loaded:ident;)* }
         store { $($store:ident;)* }
         { $($rest:tt)* }
     ) => {
         match $operator {
-            $(Operator::$binary => $self.binary(FormsOf::<$binary>::BINARY, Ty::$in, Ty::$out),)*
+            $(Operator::$binary => $self.binary(FormsOf::<$binary>::BINARY, Ty::$out),)*
             $(Operator::$unary => $self.unary(FormsOf::<$unary>::UNARY, Ty::$result),)*
             $(Operator::$load { memarg } => $self.load($load::FORMS, Ty::$loaded, memarg),)*
             $(Operator::$store { memarg } => $self.store($store::FORMS, memarg),)*
@@ -43,20 +44,21 @@ impl Translator<'_> {
         if !self.reachable {
             return self.unreachable_operator(operator);
         }
+        self.acc_in_use = false;
         match_operator! { self, operator;
             binary {
-                I32Add I32 I32; I32Sub I32 I32; I32Mul I32 I32; I32DivS I32 I32; I32DivU I32 I32; I32RemS I32 I32; I32RemU I32 I32;
-                I32And I32 I32; I32Or I32 I32; I32Xor I32 I32; I32Shl I32 I32; I32ShrS I32 I32; I32ShrU I32 I32; I32Rotl I32 I32; I32Rotr I32 I32;
-                I64Add I64 I64; I64Sub I64 I64; I64Mul I64 I64; I64DivS I64 I64; I64DivU I64 I64; I64RemS I64 I64; I64RemU I64 I64;
-                I64And I64 I64; I64Or I64 I64; I64Xor I64 I64; I64Shl I64 I64; I64ShrS I64 I64; I64ShrU I64 I64; I64Rotl I64 I64; I64Rotr I64 I64;
-                F32Add F32 F32; F32Sub F32 F32; F32Mul F32 F32; F32Div F32 F32; F32Min F32 F32; F32Max F32 F32; F32Copysign F32 F32;
-                F64Add F64 F64; F64Sub F64 F64; F64Mul F64 F64; F64Div F64 F64; F64Min F64 F64; F64Max F64 F64; F64Copysign F64 F64;
-                I32Eq I32 I32; I32Ne I32 I32; I32LtS I32 I32; I32LtU I32 I32; I32GtS I32 I32; I32GtU I32 I32; I32LeS I32 I32; I32LeU I32 I32;
-                I32GeS I32 I32; I32GeU I32 I32;
-                I64Eq I64 I32; I64Ne I64 I32; I64LtS I64 I32; I64LtU I64 I32; I64GtS I64 I32; I64GtU I64 I32; I64LeS I64 I32; I64LeU I64 I32;
-                I64GeS I64 I32; I64GeU I64 I32;
-                F32Eq F32 I32; F32Ne F32 I32; F32Lt F32 I32; F32Gt F32 I32; F32Le F32 I32; F32Ge F32 I32;
-                F64Eq F64 I32; F64Ne F64 I32; F64Lt F64 I32; F64Gt F64 I32; F64Le F64 I32; F64Ge F64 I32;
+                I32Mul I32; I32DivS I32; I32DivU I32; I32RemS I32; I32RemU I32;
+                I32And I32; I32Or I32; I32Xor I32; I32ShrS I32; I32ShrU I32; I32Rotl I32; I32Rotr I32;
+                I64Add I64; I64Sub I64; I64Mul I64; I64DivS I64; I64DivU I64; I64RemS I64; I64RemU I64;
+                I64And I64; I64Or I64; I64Xor I64; I64Shl I64; I64ShrS I64; I64ShrU I64; I64Rotl I64; I64Rotr I64;
+                F32Add F32; F32Sub F32; F32Mul F32; F32Div F32; F32Min F32; F32Max F32; F32Copysign F32;
+                F64Add F64; F64Sub F64; F64Mul F64; F64Div F64; F64Min F64; F64Max F64; F64Copysign F64;
+                I32Eq I32; I32Ne I32; I32LtS I32; I32LtU I32; I32GtS I32; I32GtU I32; I32LeS I32; I32LeU I32;
+                I32GeS I32; I32GeU I32;
+                I64Eq I32; I64Ne I32; I64LtS I32; I64LtU I32; I64GtS I32; I64GtU I32; I64LeS I32; I64LeU I32;
+                I64GeS I32; I64GeU I32;
+                F32Eq I32; F32Ne I32; F32Lt I32; F32Gt I32; F32Le I32; F32Ge I32;
+                F64Eq I32; F64Ne I32; F64Lt I32; F64Gt I32; F64Le I32; F64Ge I32;
             }
             unary {
                 I32Clz I32; I32Ctz I32; I32Popcnt I32; I32Extend8S I32; I32Extend16S I32; I32WrapI64 I32;
@@ -80,6 +82,12 @@ impl Translator<'_> {
             }
             {
                 Operator::Nop => Ok(()),
+                Operator::I32Add => match self.lazy_add()? || self.add_shifted()? {
+                    true => Ok(()),
+                    false => self.binary(FormsOf::<I32Add>::BINARY, Ty::I32),
+                },
+                Operator::I32Sub => if self.lazy_sub()? { Ok(()) } else { self.binary(FormsOf::<I32Sub>::BINARY, Ty::I32) },
+                Operator::I32Shl => if self.lazy_shl()? { Ok(()) } else { self.binary(FormsOf::<I32Shl>::BINARY, Ty::I32) },
                 Operator::Unreachable => {
                     self.mark();
                     self.code.extend([address(handlers::unreachable), 0]);
@@ -107,7 +115,7 @@ impl Translator<'_> {
                 Operator::ReturnCallRef { type_index } => self.return_call_ref(*type_index),
                 Operator::Throw { tag_index } => self.throw(*tag_index),
                 Operator::ThrowRef => self.throw_ref(),
-                Operator::Drop => self.pop().map(|_| ()),
+                Operator::Drop => self.pop_as_is().map(|_| ()),
                 Operator::Select | Operator::TypedSelect { .. } => self.select(),
 
                 Operator::LocalGet { local_index } => {
@@ -285,6 +293,23 @@ impl Translator<'_> {
     }
 
     fn vector_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
+        self.bounce = false;
+        self.emit_vector_operator(operator)?;
+        if self.bounce {
+            self.code.extend([address(vector::bounce), 0]);
+            self.last = Last::NONE;
+        }
+        Ok(())
+    }
+
+    /// Emits the words of a vector instruction; see `vector` for what its handler is tried out for.
+    fn vector_words(&mut self, handler: Handler, words: &[u64]) {
+        self.code.push(address(handler));
+        self.code.extend_from_slice(words);
+        self.bounce |= !vector::keeps_stack(handler, 1 + words.len());
+    }
+
+    fn emit_vector_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
         match operator {
             Operator::V128Const { value } => {
                 let to = self.destination(self.height)?;
@@ -321,21 +346,22 @@ impl Translator<'_> {
             let by = if in_acc { 0 } else { self.settle_field(&by, 2)? };
             let value = self.pop()?;
             let value = self.settle_field(&value, 0)?;
-            self.emit_vector(if in_acc { acc } else { slot }, value, by, &[])
+            self.emit_vector(if in_acc { acc } else { slot }, value, by)
         } else if let Some([slot, acc]) = splat_handlers(operator) {
             let value = self.pop()?;
             let in_acc = self.in_acc(&value);
             let value = if in_acc { 0 } else { self.settle_field(&value, 0)? };
-            self.emit_vector(if in_acc { acc } else { slot }, value, 0, &[])
+            self.emit_vector(if in_acc { acc } else { slot }, value, 0)
         } else if let Some((form, lane, ty)) = scalar_handlers(operator) {
             let value = self.pop()?;
             let value = self.settle_field(&value, 0)?;
             let class = super::class(ty).ok_or_else(invalid)?;
             self.flush(class);
-            let held = self.holds[0];
+            let held = self.holds[class];
             let to = self.destination(self.height)?;
             let at = self.code.len();
-            self.code.extend([address(form[0]), fields(to, value, u16::from(lane), 0)]);
+            self.vector_words(form[0], &[fields(to, value, u16::from(lane), 0)]);
+            self.bounce |= !vector::keeps_stack(form[1], 2);
             let end = self.code.len();
             self.push_acc(ty, at, form[1])?;
             self.last = Last { result: Some(at), held, ..Last::at(at, end) };
@@ -348,7 +374,7 @@ impl Translator<'_> {
             let lanes = self.settle_field(&lanes, 0)?;
             let to = self.destination(self.height)?;
             let at = self.code.len();
-            self.code.extend([address(if in_acc { acc } else { slot }), fields(to, lanes, u16::from(lane), value)]);
+            self.vector_words(if in_acc { acc } else { slot }, &[fields(to, lanes, u16::from(lane), value)]);
             self.slot_result(at, Ty::V128)
         } else if let Some((forms, memarg)) = load_handlers(operator) {
             self.vector_load(forms, memarg)
@@ -362,7 +388,7 @@ impl Translator<'_> {
             let at = self.code.len();
             let [memory, offset] = self.far_address(memarg)?;
             let last = u64::from(lane) | u64::from(slot as u32) << 32;
-            self.code.extend([address(handler), fields(to, from, 0, 0), memory, offset, last]);
+            self.vector_words(handler, &[fields(to, from, 0, 0), memory, offset, last]);
             self.slot_result(at, Ty::V128)
         } else if let Some((handler, memarg, lane)) = store_lane_handler(operator) {
             let value = self.pop()?;
@@ -371,7 +397,7 @@ impl Translator<'_> {
             let to = self.settle_field(&to, 0)?;
             self.mark();
             let [memory, offset] = self.far_address(memarg)?;
-            self.code.extend([address(handler), fields(to, value, 0, 0), memory, offset, u64::from(lane)]);
+            self.vector_words(handler, &[fields(to, value, 0, 0), memory, offset, u64::from(lane)]);
             self.last = Last::NONE;
             Ok(())
         } else {
@@ -389,16 +415,16 @@ impl Translator<'_> {
         let [a, b, c] = numbers;
         let to = self.destination(self.height)?;
         let at = self.code.len();
-        self.code.extend([address(handler), fields(to, a, b, c)]);
-        self.code.extend_from_slice(more);
+        let mut words = [fields(to, a, b, c), 0, 0];
+        words[1..=more.len()].copy_from_slice(more);
+        self.vector_words(handler, &words[..=more.len()]);
         self.slot_result(at, Ty::V128)
     }
 
-    fn emit_vector(&mut self, handler: Handler, a: u16, b: u16, more: &[u64]) -> Result<()> {
+    fn emit_vector(&mut self, handler: Handler, a: u16, b: u16) -> Result<()> {
         let to = self.destination(self.height)?;
         let at = self.code.len();
-        self.code.extend([address(handler), fields(to, a, b, 0)]);
-        self.code.extend_from_slice(more);
+        self.vector_words(handler, &[fields(to, a, b, 0)]);
         self.slot_result(at, Ty::V128)
     }
 
@@ -414,11 +440,11 @@ impl Translator<'_> {
         let at = self.code.len();
         let word = |offset: u32| fields(to, from, 0, 0) | u64::from(offset) << 32;
         match (near, constant) {
-            (_, Some(address_)) => self.code.extend([address(fixed), word(address_)]),
-            (Some(offset), None) => self.code.extend([address(if in_acc { acc } else { slot }), word(offset)]),
+            (_, Some(address)) => self.vector_words(fixed, &[word(address)]),
+            (Some(offset), None) => self.vector_words(if in_acc { acc } else { slot }, &[word(offset)]),
             (None, None) => {
                 let [memory, offset] = self.far_address(memarg)?;
-                self.code.extend([address(far), word(0), memory, offset]);
+                self.vector_words(far, &[word(0), memory, offset]);
             }
         }
         self.slot_result(at, Ty::V128)
@@ -435,11 +461,11 @@ impl Translator<'_> {
         self.mark();
         let word = |offset: u32| fields(to, value, 0, 0) | u64::from(offset) << 32;
         match (near, constant) {
-            (_, Some(address_)) => self.code.extend([address(fixed), word(address_)]),
-            (Some(offset), None) => self.code.extend([address(if in_acc { acc } else { slot }), word(offset)]),
+            (_, Some(address)) => self.vector_words(fixed, &[word(address)]),
+            (Some(offset), None) => self.vector_words(if in_acc { acc } else { slot }, &[word(offset)]),
             (None, None) => {
                 let [memory, offset] = self.far_address(memarg)?;
-                self.code.extend([address(far), word(0), memory, offset]);
+                self.vector_words(far, &[word(0), memory, offset]);
             }
         }
         self.last = Last::NONE;
