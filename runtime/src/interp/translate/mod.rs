@@ -13,7 +13,7 @@
 //! * `control`: blocks, branches, returns, exceptions
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
-//! * `vector`: the same for vectors
+//! * `vector`, `wide`: the same for vectors and 128-bit integers
 //!
 //! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
 
@@ -25,6 +25,7 @@ mod join;
 mod operand;
 mod operator;
 mod vector;
+mod wide;
 
 use super::code::{Body, Catch, Func, HEADER, Sig, Try, Ty, slots};
 use super::control as handlers;

@@ -206,6 +206,10 @@ impl Translator<'_> {
                     self.conditional_branch(condition, true, *relative_depth)?;
                     self.pop().map(|_| ())
                 }
+                Operator::I64Add128 => self.wide_sum(false),
+                Operator::I64Sub128 => self.wide_sum(true),
+                Operator::I64MulWideS => self.wide_product(true),
+                Operator::I64MulWideU => self.wide_product(false),
                 other => self.vector_operator(other),
             }
         }
