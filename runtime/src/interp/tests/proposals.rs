@@ -69,3 +69,74 @@ fn indices_of_both_widths_come_from_everywhere() {
     // The first index is wrapped to 0, the second one is not.
     assert_eq!(trap_of(call::<(i64, i32), i64>(text, (1 << 32, 1))), TrapCode::UndefinedElement);
 }
+
+#[test]
+fn first_form_of_exceptions_beyond_the_fields_of_an_instruction() {
+    // The values, the exception that the handler keeps, and the results are all in slots that fields cannot name.
+    let text = "(module (tag $t (param i32 i64 v128)) (func $throw (param i64)
+            (throw $t (i32.const 5) (local.get 0) (v128.const i64x2 7 8)))
+        (func (export \"f\") (param i64) (result i64 i64) (local LOCALS)
+            try (result i64 i64)
+                try (result i64 i64)
+                    local.get 0
+                    call $throw
+                    unreachable
+                catch $t
+                    i64x2.extract_lane 1
+                    local.set 39990
+                    local.set 39991
+                    drop
+                    local.get 39990
+                    i64.const 8
+                    i64.eq
+                    if
+                        rethrow 1
+                    end
+                    i64.const 1
+                    i64.const 2
+                end
+            catch $t
+                i64x2.extract_lane 0
+                local.set 39992
+                local.get 39991
+                i64.add
+                local.set 39991
+                drop
+                local.get 39991
+                local.get 39992
+            end))";
+    let text = text.replace("LOCALS", &"i64 ".repeat(40_000));
+    assert_eq!(call::<i64, (i64, i64)>(&text, 1000).expect("results"), (2000, 7));
+}
+
+#[test]
+fn exceptions_that_handlers_keep_are_collected_and_stay_valid() {
+    // Each level keeps its exception while deeper ones throw thousands that die; then all are thrown again.
+    let text = "(module (tag $t (param i32))
+        (func $storm (param i32)
+            loop
+                try
+                    (throw $t (local.get 0))
+                catch $t
+                    drop
+                end
+                (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))
+            end)
+        (func $deep (param i32) (result i32)
+            (if (i32.eqz (local.get 0)) (then (call $storm (i32.const 5000)) (return (i32.const 0))))
+            try (result i32)
+                try (result i32)
+                    (throw $t (local.get 0))
+                catch $t
+                    drop
+                    (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))
+                    drop
+                    (call $storm (i32.const 100))
+                    rethrow 0
+                end
+            catch $t
+                (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))))
+            end)
+        (func (export \"f\") (result i32) (call $deep (i32.const 8))))";
+    assert_eq!(call::<(), i32>(text, ()).expect("a result"), 36);
+}
