@@ -107,6 +107,11 @@ enum Outcome {
     Error(anyhow::Error),
 }
 
+/// Scripts make shared memories, which are off by default.
+fn features() -> Features {
+    Features { shared_memory: true, ..Features::default() }
+}
+
 struct Runner {
     engine: Engine,
     store: Store<()>,
@@ -119,7 +124,7 @@ struct Runner {
 
 impl Runner {
     fn new(tier: Tier) -> Result<Self> {
-        let mut config = Config::new().features(Features::default()).compiler(Arc::new(wasmc_compiler::Jit::default()));
+        let mut config = Config::new().features(features()).compiler(Arc::new(wasmc_compiler::Jit::default()));
         config = match tier {
             Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
             Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
