@@ -218,7 +218,7 @@ impl Instance {
     /// a memory or table cannot be made, a segment does not fit, or the start function traps.
     pub fn new(mut store: impl AsContextMut, module: &Module, imports: &[Extern]) -> Result<Self> {
         let store = store.as_context_mut().raw();
-        let imports: Vec<Import<'_>> = imports.iter().map(|e| Import::Extern(e)).collect();
+        let imports: Vec<Import<'_>> = imports.iter().map(Import::Extern).collect();
         // SAFETY: the store is borrowed uniquely.
         unsafe { instantiate::instantiate(store, module, &imports) }
     }
