@@ -119,7 +119,7 @@ struct Runner {
 
 impl Runner {
     fn new(tier: Tier) -> Result<Self> {
-        let mut config = Config::new().features(Features::default()).compiler(Arc::new(wasmc_compiler::Jit::default()));
+        let mut config = Config::new().features(Features::all()).compiler(Arc::new(wasmc_compiler::Jit::default()));
         config = match tier {
             Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
             Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),

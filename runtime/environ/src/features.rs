@@ -22,6 +22,11 @@ macro_rules! features {
             /// Names and defaults, in order.
             pub const ALL: &'static [(&'static str, bool)] = &[$(($name, $default)),*];
 
+            /// Every proposal that there is.
+            pub fn all() -> Self {
+                Self { $($field: true,)* }
+            }
+
             /// Switches a proposal on or off by its name; returns whether there is such a proposal.
             pub fn set(&mut self, name: &str, on: bool) -> bool {
                 match name {
