@@ -28,7 +28,7 @@ pub fn add_to_linker<T: 'static>(
                 stringify!($name),
                 move |mut caller: Caller<'_, T>, $($param: <kind::$kind as kind::Kind>::Wasm),*| -> define!(@$returns) {
                     with(&mut caller, context, |ctx, mem| {
-                        preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete()
+                        preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete(ctx)
                     })
                     // An errno is at most 76.
                     .map(|errno| define!(@$returns errno))
@@ -56,6 +56,12 @@ fn with<T: 'static, R>(
         Some(Extern::Memory(memory)) => {
             let (bytes, data) = memory.data_and_store_mut(caller);
             function(context(data), &mut GuestMemory::new(bytes))
+        }
+        Some(Extern::SharedMemory(memory)) => {
+            // SAFETY: as many bytes stay accessible as long as the handle lives, and nobody makes references to a shared memory.
+            #[allow(unsafe_code, reason = "the memory is reached by address, as in `guest`")]
+            let mut guest = unsafe { GuestMemory::from_raw(memory.data_ptr(), memory.data_size()) };
+            function(context(caller.data_mut()), &mut guest)
         }
         _ => function(context(caller.data_mut()), &mut GuestMemory::new(&mut [])),
     }
