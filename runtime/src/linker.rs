@@ -157,7 +157,7 @@ impl<T: 'static> Linker<T> {
     /// What is defined under a name. A host function becomes a function of the store.
     pub fn get(&self, mut store: impl AsContextMut<Data = T>, module: &str, name: &str) -> Option<Extern> {
         Some(match self.lookup(module, name)? {
-            Definition::Extern(item) => *item,
+            Definition::Extern(item) => item.clone(),
             // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
             Definition::Host(f) => Extern::Func(unsafe { Func::from_host(store.as_context_mut().raw(), f.clone()) }),
         })
@@ -229,7 +229,7 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
     let imports: SmallVec<[Import<'_>; 16]> = imports
         .iter()
         .map(|d| match d {
-            Definition::Extern(item) => Import::Extern(*item),
+            Definition::Extern(item) => Import::Extern(item),
             Definition::Host(f) => Import::Host(f),
         })
         .collect();
@@ -284,6 +284,7 @@ fn belongs(store: &impl AsContext, item: &Extern) -> Result<()> {
         Extern::Func(f) => f.checked(store).map(drop),
         Extern::Table(t) => t.place(store).map(drop),
         Extern::Memory(m) => m.place(store).map(drop),
+        Extern::SharedMemory(m) => m.check_engine(&store.engine),
         Extern::Global(g) => g.checked(store).map(drop),
         Extern::Tag(t) => t.type_id(store).map(drop),
     }

@@ -5,6 +5,7 @@
 //! `FuncTranslator` holds the state: the operand stack of CLIF values, the stack of control constructs, and what was
 //! already declared in the function. Each file adds the operators of one family to it.
 
+mod atomic;
 mod bounds;
 mod bulk;
 mod call;
@@ -25,6 +26,8 @@ mod trap;
 
 #[cfg(test)]
 mod corpus_tests;
+#[cfg(test)]
+mod proposal_tests;
 #[cfg(test)]
 mod robust_tests;
 #[cfg(test)]

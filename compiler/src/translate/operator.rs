@@ -8,6 +8,7 @@ use super::{FuncTranslator, simd};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, immediates, types};
 use wasmc_environ::TrapCode;
+use wasmc_environ::decode::check_supported;
 use wasmc_environ::jit::CompileError;
 use wasmc_environ::types::ValType;
 use wasmparser::Operator;
@@ -25,7 +26,8 @@ impl FuncTranslator<'_, '_> {
                 return Ok(());
             }
             Operator::End => return self.end(),
-            _ if !self.reachable => return Ok(()),
+            // What is not supported is refused here, too: a module is valid or not, on every tier.
+            _ if !self.reachable => return Ok(check_supported(op, self.offset)?),
             _ => {}
         }
         match op {
@@ -198,7 +200,13 @@ impl FuncTranslator<'_, '_> {
             Operator::F32ReinterpretI32 => self.reinterpret(types::F32),
             Operator::F64ReinterpretI64 => self.reinterpret(types::F64),
 
+            Operator::I64Add128 => self.wide(|ins, a, b| ins.iadd(a, b)),
+            Operator::I64Sub128 => self.wide(|ins, a, b| ins.isub(a, b)),
+            Operator::I64MulWideS => self.mul_wide(true),
+            Operator::I64MulWideU => self.mul_wide(false),
+
             op if simd::is_simd(op) => return simd::translate(self, op),
+            op if self.atomic(op) => {}
             other => return Err(self.unsupported(format!("the operator {}", operator_name(other)))),
         }
         Ok(())

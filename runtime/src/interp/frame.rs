@@ -11,6 +11,7 @@ use super::dispatch::{Ip, Regs, Sp};
 use crate::instance::InstanceData;
 use crate::module::ModuleInner;
 use crate::ops;
+use crate::shared_memory::current_length;
 use crate::store::StoreOpaque;
 use std::alloc::Layout;
 use wasmc_environ::vmlayout::*;
@@ -189,7 +190,7 @@ pub(super) unsafe fn reload(r: &mut Regs) {
     unsafe {
         let memory = (*r.cx).memory;
         r.mem = (*memory).base;
-        r.len = (*memory).current_length as usize;
+        r.len = current_length(memory) as usize;
     }
 }
 

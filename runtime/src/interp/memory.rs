@@ -4,6 +4,7 @@
 
 use super::call::defined_at;
 use super::dispatch::*;
+use crate::shared_memory::current_length;
 use core::marker::PhantomData;
 use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
@@ -99,7 +100,7 @@ impl<const F: usize> Address for Far<F> {
             let memory = defined_at::<VMMemoryDefinition>((*r.cx).vmctx, word::<2>(r) as u32);
             let at = (*slot::<F>(r)).checked_add(word::<3>(r))?;
             let end = at.checked_add(size as u64)?;
-            if end > (*memory).current_length { None } else { Some((*memory).base.add(at as usize)) }
+            if end > current_length(memory) { None } else { Some((*memory).base.add(at as usize)) }
         }
     }
 }

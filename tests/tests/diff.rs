@@ -1,0 +1,59 @@
+//! Random modules on every tier and on wasmi: same results, traps, exceptions, memories, globals and tables. The seeds are
+//! fixed, so that the test finds what it found before; `cargo run --release -p wasmc-tests --example difffuzz` tries new ones.
+//! `WASMC_DIFF_SEED=N` runs one seed.
+
+mod differential;
+
+use differential::{Machines, Summary};
+
+/// Modules of the whole test, in ranges that run at the same time.
+const MODULES: u64 = if cfg!(feature = "slow") { 2000 } else { 80 };
+const RANGES: u64 = 4;
+
+fn range(number: u64) {
+    if let Ok(seed) = std::env::var("WASMC_DIFF_SEED") {
+        if number == 0 {
+            let seed = seed.parse().unwrap_or_else(|_| panic!("WASMC_DIFF_SEED is a number, not {seed}"));
+            seeds(&mut std::iter::once(seed));
+        }
+        return;
+    }
+    seeds(&mut (0..MODULES).filter(|seed| seed % RANGES == number));
+}
+
+fn seeds(seeds: &mut dyn Iterator<Item = u64>) {
+    let machines = Machines::new();
+    let mut summary = Summary::default();
+    for seed in seeds {
+        if std::env::var_os("WASMC_DIFF_TRACE").is_some() { eprintln!("seed {seed}"); }
+        let mut one = Summary::default();
+        machines.check(seed, &mut one);
+        for failure in &one.failures {
+            eprintln!("{failure}");
+        }
+        summary.add(one);
+    }
+    println!("{} modules, {} of them on wasmi; ends of calls: {:?}", summary.modules, summary.with_oracle, summary.ends);
+    println!("modules with instructions of: {:?}", summary.groups);
+    assert!(summary.failures.is_empty(), "{} modules differ", summary.failures.len());
+}
+
+#[test]
+fn range_0() {
+    range(0);
+}
+
+#[test]
+fn range_1() {
+    range(1);
+}
+
+#[test]
+fn range_2() {
+    range(2);
+}
+
+#[test]
+fn range_3() {
+    range(3);
+}

@@ -1,0 +1,107 @@
+//! Modules from seeds. Each seed decides which proposals and kinds of instructions its module may use, how large it is,
+//! and whether NaN bits are fixed (wasm-smith makes them canonical after every operation) or hidden (`rewrite`).
+
+use super::rewrite::{self, Options};
+use super::scenario::{FUEL, Rng};
+use super::shape::{self, Shape};
+use std::sync::Arc;
+use wasm_smith::{Config, InstructionKind as Kind, InstructionKinds};
+
+/// A module to run.
+#[derive(Clone)]
+pub struct Case {
+    pub seed: u64,
+    pub wasm: Arc<[u8]>,
+    pub shape: Arc<Shape>,
+    /// One line about what was asked of wasm-smith.
+    pub about: String,
+}
+
+/// The module of a seed; `None` if wasm-smith makes none of it.
+///
+/// # Panics
+/// If what wasm-smith made cannot be rewritten to a valid module.
+pub fn case(seed: u64) -> Option<Case> {
+    let mut rng = Rng::new(seed, 1);
+    let mut bytes = vec![0; 500 + rng.below(12_000) as usize];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]);
+    }
+    let hide_nans = rng.one_in(4);
+    let config = config(&mut rng, hide_nans);
+    let about = format!(
+        "simd {}, traps {}, exceptions {}, tail calls {}, typed references {}, threads {}, imports {}, NaNs hidden {hide_nans}",
+        config.simd_enabled,
+        !config.disallow_traps,
+        config.exceptions_enabled,
+        config.tail_call_enabled,
+        config.gc_enabled,
+        config.threads_enabled,
+        config.max_imports
+    );
+    let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
+    let fuel_global = module.ensure_termination(FUEL).ok()?;
+    let options = Options { hide_nans, export_tables: rng.one_in(2), fuel_global };
+    let (wasm, groups) = rewrite::rewrite(&module.to_bytes(), &options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let mut shape = shape::read(&wasm, !hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    shape.groups = groups;
+    Some(Case { seed, wasm: wasm.into(), shape: Arc::new(shape), about })
+}
+
+fn config(rng: &mut Rng, hide_nans: bool) -> Config {
+    let simd = !hide_nans && rng.one_in(2);
+    let mut kinds = vec![Kind::Numeric, Kind::Reference, Kind::Parametric, Kind::Variable, Kind::Control, Kind::Memory];
+    if !rng.one_in(3) {
+        kinds.push(Kind::Table);
+    }
+    if simd {
+        kinds.push(Kind::Vector);
+    }
+    if rng.one_in(8) {
+        // Code that moves around and hardly computes.
+        kinds.retain(|k| !matches!(k, Kind::Numeric | Kind::Vector));
+        kinds.push(Kind::NumericInt);
+    }
+    Config {
+        allowed_instructions: InstructionKinds::new(&kinds),
+        allow_start_export: rng.one_in(6),
+        bulk_memory_enabled: true,
+        canonicalize_nans: !hide_nans,
+        compact_imports_enabled: false,
+        custom_page_sizes_enabled: rng.one_in(8),
+        disallow_traps: rng.one_in(3),
+        exceptions_enabled: rng.one_in(2),
+        extended_const_enabled: true,
+        gc_enabled: rng.one_in(3),
+        max_data_segments: 6,
+        max_element_segments: 6,
+        max_elements: 60,
+        max_exports: 0,
+        max_funcs: 2 + rng.below(14) as usize,
+        max_globals: 12,
+        max_imports: if rng.one_in(2) { 0 } else { 12 },
+        max_instructions: 40 + rng.below(400) as usize,
+        max_memories: 1 + rng.below(2) as usize,
+        max_memory32_bytes: 1 << 20,
+        max_memory64_bytes: 1 << 20,
+        max_nesting_depth: 3 + rng.below(8) as usize,
+        max_table_elements: 300,
+        max_tables: 1 + rng.below(3) as usize,
+        max_tags: 5,
+        max_types: 20,
+        memory64_enabled: rng.one_in(4),
+        memory_max_size_required: true,
+        min_funcs: 2,
+        min_memories: 1,
+        min_types: 3,
+        multi_value_enabled: true,
+        reference_types_enabled: true,
+        relaxed_simd_enabled: simd && rng.one_in(2),
+        simd_enabled: simd,
+        table_max_size_required: true,
+        tail_call_enabled: rng.one_in(2),
+        threads_enabled: false,
+        wide_arithmetic_enabled: rng.one_in(2),
+        ..Config::default()
+    }
+}

@@ -1,0 +1,190 @@
+//! Differential testing: random modules run on every tier of wasmc and, where it can, on wasmi, with the same inputs; what
+//! is observed must be the same. `generate` makes the module of a seed, `scenario` says what is done with it, `tiers` and
+//! `oracle` do it, and this file compares and writes down what differs.
+
+mod generate;
+mod oracle;
+mod rewrite;
+mod scenario;
+mod shape;
+mod tiers;
+
+use scenario::{Event, Outcome};
+use shape::{Heap, Ty};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+pub use tiers::Way;
+
+/// The bits of a float, or those of the canonical NaN for every NaN.
+fn hide_f32(bits: u32, exact: bool) -> u32 {
+    if !exact && f32::from_bits(bits).is_nan() { 0x7fc0_0000 } else { bits }
+}
+
+/// The bits of a float, or those of the canonical NaN for every NaN.
+fn hide_f64(bits: u64, exact: bool) -> u64 {
+    if !exact && f64::from_bits(bits).is_nan() { 0x7ff8_0000_0000_0000 } else { bits }
+}
+
+/// The name of a function type.
+fn signature(params: impl Iterator<Item = Ty>, results: impl Iterator<Item = Ty>) -> String {
+    let name = |ty| match ty {
+        Ty::I32 => 'i',
+        Ty::I64 => 'l',
+        Ty::F32 => 'f',
+        Ty::F64 => 'd',
+        Ty::V128 => 'v',
+        Ty::Ref { heap: Heap::Func, .. } => 'F',
+        Ty::Ref { heap: Heap::Extern, .. } => 'X',
+        Ty::Ref { heap: Heap::Other, .. } => 'R',
+    };
+    params.map(name).chain(['>']).chain(results.map(name)).collect()
+}
+
+/// Where failures are written.
+pub fn folder() -> PathBuf {
+    wasmc_tests::workspace().join("target/diff")
+}
+
+/// What many modules came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Modules that ran.
+    pub modules: u64,
+    /// Of these, how many wasmi ran too.
+    pub with_oracle: u64,
+    /// How calls ended.
+    pub ends: BTreeMap<String, u64>,
+    /// In how many modules instructions of a proposal occur.
+    pub groups: BTreeMap<&'static str, u64>,
+    /// What differed: a report each.
+    pub failures: Vec<String>,
+}
+
+impl Summary {
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.modules += other.modules;
+        self.with_oracle += other.with_oracle;
+        for (k, v) in other.ends {
+            *self.ends.entry(k).or_default() += v;
+        }
+        for (k, v) in other.groups {
+            *self.groups.entry(k).or_default() += v;
+        }
+        self.failures.extend(other.failures);
+    }
+}
+
+/// The machines, made once.
+pub struct Machines {
+    engines: tiers::Engines,
+    oracle: wasmi::Engine,
+}
+
+impl Machines {
+    /// All of them.
+    pub fn new() -> Self {
+        Self { engines: tiers::Engines::new(), oracle: oracle::engine() }
+    }
+
+    /// Runs the module of a seed on all machines and compares.
+    pub fn check(&self, seed: u64, summary: &mut Summary) {
+        let Some(case) = generate::case(seed) else { return };
+        let expected = self.engines.run(&case, Way::Interpreted);
+        if let Some(Event::End { outcome: Outcome::Failed(why), .. }) = expected.first() {
+            let refused = why.contains("not supported") || why.contains("GC");
+            *summary.ends.entry(format!("instantiation: {}", if refused { "not supported" } else { why })).or_default() += 1;
+        }
+        summary.modules += 1;
+        for group in &case.shape.groups {
+            *summary.groups.entry(group).or_default() += 1;
+        }
+        for event in &expected {
+            if let Event::End { outcome, .. } = event {
+                let name = match outcome {
+                    Outcome::Returned(_) => "returned".to_owned(),
+                    Outcome::Trapped(code, _) => format!("trapped: {code}"),
+                    Outcome::Threw(_) => "threw".to_owned(),
+                    Outcome::Failed(_) => "failed".to_owned(),
+                    Outcome::Exhausted => "exhausted".to_owned(),
+                };
+                *summary.ends.entry(name).or_default() += 1;
+            }
+        }
+        // The two rarer ways take their turns.
+        let extra = if seed % 2 == 0 { Way::Checked } else { Way::Artifact };
+        for way in [Way::Compiled, Way::Mixed, extra] {
+            let found = self.engines.run(&case, way);
+            if let Some(at) = difference(&expected, &found, false) {
+                summary.failures.push(report(&case, &format!("{way:?}").to_lowercase(), at, &expected, &found));
+                return;
+            }
+        }
+        if let Some(found) = oracle::run(&self.oracle, &case) {
+            summary.with_oracle += 1;
+            if let Some(at) = difference(&expected, &found, true) {
+                summary.failures.push(report(&case, "wasmi", at, &expected, &found));
+            }
+        }
+    }
+}
+
+/// The first event that differs. What follows the exhaustion of a stack is not compared: stacks differ in size.
+fn difference(expected: &[Event], found: &[Event], oracle: bool) -> Option<usize> {
+    let exhausted = |e: Option<&Event>| matches!(e, Some(Event::End { outcome: Outcome::Exhausted, .. }));
+    for at in 0..expected.len().max(found.len()) {
+        let (a, b) = (expected.get(at), found.get(at));
+        if exhausted(a) || exhausted(b) {
+            return None;
+        }
+        match (a, b) {
+            (Some(a), Some(b)) if same(a, b, oracle) => {}
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+fn same(a: &Event, b: &Event, oracle: bool) -> bool {
+    let (Event::End { what: wa, outcome: a }, Event::End { what: wb, outcome: b }) = (a, b) else { return a == b };
+    wa == wb
+        && match (a, b) {
+            (Outcome::Failed(_), Outcome::Failed(_)) => true,
+            // wasmi knows no stacks, and does not tell an index outside the table of a call from others.
+            (Outcome::Trapped(a, _), Outcome::Trapped(b, _)) if oracle => {
+                let merged = |c: &str| if c == "UndefinedElement" { "TableOutOfBounds".to_owned() } else { c.to_owned() };
+                merged(a) == merged(b)
+            }
+            _ => a == b,
+        }
+}
+
+/// Writes the module and what was observed, and says where.
+fn report(case: &generate::Case, way: &str, at: usize, expected: &[Event], found: &[Event]) -> String {
+    let seed = case.seed;
+    let show = |events: &[Event]| events.get(at).map_or_else(|| "nothing".to_owned(), |e| format!("{e:?}"));
+    let mut text = format!("seed {seed} ({}): {way} differs from interpreted at event {at}\n", case.about);
+    let _ = writeln!(text, "  interpreted: {}\n  {way}: {}", show(expected), show(found));
+    let base = folder().join(format!("seed-{seed}"));
+    let log = |events: &[Event]| events.iter().fold(String::new(), |all, e| all + &format!("{e:?}\n"));
+    let write = |extension: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(folder())?;
+        std::fs::write(base.with_extension(extension), bytes)
+    };
+    let text_form = wasmprinter::print_bytes(&case.wasm).unwrap_or_else(|e| format!(";; {e}\n"));
+    let written = write("wasm", &case.wasm)
+        .and_then(|()| write("wat", text_form.as_bytes()))
+        .and_then(|()| write("interpreted.log", log(expected).as_bytes()))
+        .and_then(|()| write(&format!("{way}.log"), log(found).as_bytes()));
+    match written {
+        Ok(()) => {
+            let _ = writeln!(text, "  module and logs: {}.*", base.display());
+        }
+        Err(error) => {
+            let _ = writeln!(text, "  module and logs could not be written: {error}");
+        }
+    }
+    let _ = writeln!(text, "  again: WASMC_DIFF_SEED={seed} cargo nextest run --release -p wasmc-tests --features slow --test diff");
+    text
+}
