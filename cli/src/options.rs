@@ -102,16 +102,20 @@ impl FromStr for FeatureSwitch {
             _ => return Err(format!("expected y or n after {name}=, not `{value}`")),
         };
         if Features::default().get(name).is_none() {
-            let known: Vec<_> = Features::ALL.iter().map(|(name, _)| *name).collect();
+            let known: Vec<_> = Features::ALL.iter().map(|f| f.name).collect();
             return Err(format!("no proposal is called `{name}`; there are {}", known.join(", ")));
         }
         Ok(Self { name: name.to_owned(), on })
     }
 }
 
-/// The proposals that are on after these switches.
+/// The proposals that are on by default after these switches.
 pub fn features(switches: &[FeatureSwitch]) -> Features {
-    let mut features = Features::default();
+    apply(Features::default(), switches)
+}
+
+/// The proposals that are on after these switches, if these were before.
+pub fn apply(mut features: Features, switches: &[FeatureSwitch]) -> Features {
     for s in switches {
         features.set(&s.name, s.on);
     }

@@ -33,6 +33,14 @@ pub fn error(error: &anyhow::Error) {
     anstream::eprintln!();
 }
 
+/// Prints an error that consists of several.
+pub fn errors(summary: &str, lines: &[String]) {
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {summary}");
+    for line in lines {
+        anstream::eprintln!("  {line}");
+    }
+}
+
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
     anstream::eprintln!("{ERROR}trap{ERROR:#}: {text}");

@@ -7,14 +7,18 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno as HostErrno;
 
-use crate::fdtable::{Descriptor, Directory, FdTable, Object};
-use crate::hooks::{WasiClocks, WasiRandom};
+use crate::errno::Errno;
+use crate::fdtable::{Descriptor, Directory, FdTable, Fds, Object};
+use crate::hooks::{SeededRandom, VirtualClock, WasiClocks, WasiRandom};
 use crate::limits::WasiLimits;
+use crate::preview1::Exit;
 use crate::sandbox::PathResolution;
 use crate::stdio::{Input, Output, Stream};
 use crate::strings::Strings;
@@ -58,14 +62,91 @@ pub enum BuildError {
 }
 
 /// The state of WASI for one program: what a host function finds in its store.
+///
+/// Each thread of a program has one of its own; [`WasiCtx::share`] makes them reach the same descriptors.
 pub struct WasiCtx {
+    pub(crate) fds: Fds,
+    pub(crate) common: Arc<Common>,
+    /// Set by a function that fails because the program is to end.
+    pub(crate) ended: Option<Exit>,
+}
+
+/// What all threads of a program have in common beside its descriptors, and what never changes or changes atomically.
+pub(crate) struct Common {
     pub(crate) args: Strings,
     pub(crate) env: Strings,
-    pub(crate) fds: FdTable,
     pub(crate) resolution: PathResolution,
     pub(crate) limits: WasiLimits,
     pub(crate) clocks: Option<Box<dyn WasiClocks>>,
     pub(crate) random: Option<Box<dyn WasiRandom>>,
+    pub(crate) broken_pipe: BrokenPipe,
+    /// Bytes that may still be written, unless there is no limit.
+    writable: AtomicU64,
+}
+
+impl Common {
+    /// Takes `bytes` from what may be written; what is not written in the end is given back with [`Self::refund`].
+    #[inline]
+    pub(crate) fn charge(&self, bytes: impl FnOnce() -> u64) -> Result<u64, Errno> {
+        if self.limits.bytes_written == u64::MAX {
+            return Ok(0);
+        }
+        let bytes = bytes();
+        self.writable.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).map_err(|_| Errno::DQUOT)?;
+        Ok(bytes)
+    }
+
+    /// Gives back what was charged but not used.
+    #[inline]
+    pub(crate) fn refund(&self, charged: u64, used: u64) {
+        if charged > used {
+            self.writable.fetch_add(charged - used, Relaxed);
+        }
+    }
+}
+
+/// What all threads of a program share: each makes its own [`WasiCtx`] of a clone of this.
+///
+/// A thread that blocks in a call holds nothing that another thread's call needs.
+#[derive(Clone)]
+pub struct WasiShared {
+    fds: Arc<Mutex<FdTable>>,
+    common: Arc<Common>,
+}
+
+impl WasiShared {
+    /// A context for one more thread.
+    pub fn context(&self) -> WasiCtx {
+        WasiCtx { fds: Fds::Shared(self.fds.clone()), common: self.common.clone(), ended: None }
+    }
+}
+
+impl WasiCtx {
+    /// Makes what this context reaches available to other threads of the program, and goes on using it itself.
+    ///
+    /// Lookups of descriptors take a lock from now on; a program that never shares never pays for it.
+    pub fn share(&mut self) -> WasiShared {
+        WasiShared { fds: self.fds.share(), common: self.common.clone() }
+    }
+}
+
+// Stores move between threads, and so does what threads share.
+const _: () = {
+    const fn moves<T: Send>() {}
+    const fn shared<T: Send + Sync>() {}
+    moves::<WasiCtx>();
+    shared::<WasiCtx>();
+    shared::<WasiShared>();
+};
+
+/// What happens to a program that writes to a standard stream whose reader is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BrokenPipe {
+    /// It sees `PIPE`, as a native program that ignores SIGPIPE.
+    #[default]
+    Errno,
+    /// It ends with status 141, as a native program that SIGPIPE kills.
+    End,
 }
 
 /// Builds a [`WasiCtx`].
@@ -81,6 +162,7 @@ pub struct WasiCtxBuilder {
     limits: WasiLimits,
     clocks: Option<Box<dyn WasiClocks>>,
     random: Option<Box<dyn WasiRandom>>,
+    broken_pipe: BrokenPipe,
 }
 
 impl Default for WasiCtxBuilder {
@@ -104,6 +186,7 @@ impl WasiCtxBuilder {
             limits: WasiLimits::default(),
             clocks: None,
             random: None,
+            broken_pipe: BrokenPipe::default(),
         }
     }
 
@@ -184,12 +267,7 @@ impl WasiCtxBuilder {
             result => result,
         };
         let fd = opened.map_err(|error| BuildError::Directory { path: host.to_owned(), source: error.into() })?;
-        self.directories.push(Directory {
-            fd,
-            read_only: access == DirAccess::ReadOnly,
-            preopen: Some(guest.as_bytes().into()),
-            listing: None,
-        });
+        self.directories.push(Directory::new(fd, access == DirAccess::ReadOnly, Some(guest.as_bytes().into())));
         Ok(self)
     }
 
@@ -224,6 +302,19 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Makes runs repeat themselves: a clock that starts at a fixed moment and is moved by a microsecond at each look and by
+    /// each wait, and random numbers from `seed`. What the program reads from outside is still what it is, and so is
+    /// the order in which several threads do things.
+    pub fn deterministic(&mut self, seed: u64) -> &mut Self {
+        self.clocks(VirtualClock::default()).random(SeededRandom::new(seed))
+    }
+
+    /// Says what becomes of a program that writes to a standard stream whose reader is gone.
+    pub fn broken_pipe(&mut self, broken_pipe: BrokenPipe) -> &mut Self {
+        self.broken_pipe = broken_pipe;
+        self
+    }
+
     /// Builds the context. The builder is empty afterwards.
     ///
     /// # Errors
@@ -251,33 +342,110 @@ impl WasiCtxBuilder {
             (Stream::output(builder.stdout, rustix::stdio::stdout()), Rights::FD_READ),
             (Stream::output(builder.stderr, rustix::stdio::stderr()), Rights::FD_READ),
         ];
-        let streams =
-            streams.into_iter().map(|(stream, not)| Descriptor::new(Object::Stream(stream), Rights::FILE.without(not), Rights::NONE));
+        let streams = streams
+            .into_iter()
+            .map(|(stream, not)| Descriptor::new(Object::Stream(stream), Rights::FILE.without(not), Rights::NONE, FdFlags::NONE));
         let directories = builder.directories.into_iter().map(|directory| {
             let inheriting = Rights::FILE | Rights::DIRECTORY;
-            Descriptor::new(Object::Directory(Box::new(directory)), Rights::DIRECTORY, inheriting)
+            Descriptor::new(Object::Directory(directory), Rights::DIRECTORY, inheriting, FdFlags::NONE)
         });
-        let sockets = builder.sockets.into_iter().map(|socket| Descriptor::new(Object::Socket(socket), Rights::SOCKET, Rights::SOCKET));
-        let mut fds = FdTable::new(builder.limits.open_files);
+        let sockets = builder
+            .sockets
+            .into_iter()
+            .map(|socket| Descriptor::new(Object::Socket(socket), Rights::SOCKET, Rights::SOCKET, FdFlags::NONE));
+        let mut fds = Fds::new(builder.limits.open_files);
         for descriptor in streams.chain(directories).chain(sockets) {
             if fds.insert(descriptor).is_err() {
                 return Err(BuildError::TooManyFiles { limit: builder.limits.open_files });
             }
         }
-        Ok(WasiCtx {
+        let common = Common {
             args,
             env,
-            fds,
             resolution: builder.resolution,
+            writable: AtomicU64::new(builder.limits.bytes_written),
             limits: builder.limits,
             clocks: builder.clocks,
             random: builder.random,
-        })
+            broken_pipe: builder.broken_pipe,
+        };
+        Ok(WasiCtx { fds, common: Arc::new(common), ended: None })
     }
 }
 
-impl Descriptor {
-    fn new(object: Object, rights: Rights, inheriting: Rights) -> Self {
-        Self { object, rights, inheriting, flags: FdFlags::NONE, imitated: FdFlags::NONE }
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::GuestMemory;
+    use crate::preview1::{fd_close, fd_read, fd_renumber, fd_write};
+    use crate::{OutputBuffer, WasiLimits};
+
+    /// An iovec at 0 that points to 8 bytes at 16.
+    fn memory() -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[0] = 16;
+        bytes[4] = 8;
+        bytes
+    }
+
+    #[test]
+    fn threads_share_descriptors_and_do_not_wait_for_each_other() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let output = OutputBuffer::new(100);
+        let mut builder = WasiCtxBuilder::new();
+        builder.stdin(Input::Fd(reader.into())).stdout(Output::Capture(output.clone()));
+        let mut ctx = builder.build().unwrap();
+        let shared = ctx.share();
+        let mut other = shared.context();
+        let blocked = std::thread::spawn(move || {
+            let mut bytes = memory();
+            let result = fd_read(&mut other, &mut GuestMemory::new(&mut bytes), 0, 0, 1, 8);
+            (result, bytes[8], bytes[16])
+        });
+        // While that reads, or is about to, everything else goes on, even with the same descriptor.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut bytes = memory();
+        let mut mem = GuestMemory::new(&mut bytes);
+        assert_eq!(fd_write(&mut ctx, &mut mem, 1, 0, 1, 8), Ok(()));
+        let mut third = shared.clone().context();
+        assert_eq!(fd_renumber(&mut third, &mut mem, 0, 2), Ok(()));
+        assert_eq!(fd_close(&mut ctx, &mut mem, 2), Ok(()));
+        assert_eq!(fd_close(&mut third, &mut mem, 2), Err(Errno::BADF));
+        writer.write_all(b"x").unwrap();
+        assert_eq!(blocked.join().unwrap(), (Ok(()), 1, b'x'));
+        assert_eq!(output.contents().len(), 8);
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_counted() {
+        let mut limits = WasiLimits::default();
+        assert!(limits.set("bytes-written", 20));
+        assert!(!limits.set("bytes-read", 20));
+        let output = OutputBuffer::new(12);
+        let mut ctx = WasiCtxBuilder::new().limits(limits).stdout(Output::Capture(output)).build().unwrap();
+        let mut bytes = memory();
+        let mut mem = GuestMemory::new(&mut bytes);
+        let mut write = |fd| {
+            let result = fd_write(&mut ctx, &mut mem, fd, 0, 1, 8);
+            result.and_then(|()| mem.read_u32(8))
+        };
+        assert_eq!([write(1), write(1), write(1)], [Ok(8), Ok(4), Err(Errno::NOSPC)]);
+        // 12 bytes were written; 8 are left.
+        assert_eq!([write(2), write(2)], [Ok(8), Err(Errno::DQUOT)]);
+    }
+
+    #[test]
+    fn a_broken_pipe_can_end_the_program() {
+        for broken_pipe in [BrokenPipe::Errno, BrokenPipe::End] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut ctx = WasiCtxBuilder::new().stdout(Output::Fd(writer.into())).broken_pipe(broken_pipe).build().unwrap();
+            let mut bytes = memory();
+            let result = crate::preview1::call(&mut ctx, &mut GuestMemory::new(&mut bytes), "fd_write", &[1, 0, 1, 8]);
+            let expected = if broken_pipe == BrokenPipe::End { Err(Exit(141)) } else { Ok(Errno::PIPE.number().into()) };
+            assert_eq!(result, expected);
+        }
     }
 }

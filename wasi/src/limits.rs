@@ -12,11 +12,58 @@ pub struct WasiLimits {
     pub poll_subscriptions: usize,
     /// Elements of one scatter or gather list; past it, `INVAL`. Default: 1,024, which is what POSIX systems take.
     pub iovecs: usize,
+    /// Bytes written to files, streams and sockets in all, and bytes of files that `fd_allocate` asks for; past it, `DQUOT`, and
+    /// nothing of that write is done. Default: no limit.
+    pub bytes_written: u64,
+    /// Random bytes of one `random_get`; past it, `INVAL`. Default: 64 MiB, a quarter of a second of the kernel's time.
+    pub random_bytes: u64,
+    /// Bytes of a path; past it, `NAMETOOLONG`. Default and most: 4,095, which is what Linux takes.
+    pub path_bytes: usize,
+    /// Bytes of entries that are read ahead of an open directory. Default: 16 KiB; at least 1 KiB, which any entry fits in.
+    pub directory_buffer: usize,
 }
 
 impl Default for WasiLimits {
     fn default() -> Self {
-        Self { open_files: 1 << 16, poll_subscriptions: 4096, iovecs: 1024 }
+        Self {
+            open_files: 1 << 16,
+            poll_subscriptions: 4096,
+            iovecs: 1024,
+            bytes_written: u64::MAX,
+            random_bytes: 64 << 20,
+            path_bytes: PATH_BYTES,
+            directory_buffer: 16 << 10,
+        }
+    }
+}
+
+impl WasiLimits {
+    /// The names that [`set`](Self::set) knows, in the form of the command line, with what they bound.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("open-files", "descriptors open at once"),
+        ("poll-subscriptions", "subscriptions of one poll"),
+        ("iovecs", "buffers of one read or write"),
+        ("bytes-written", "bytes written in all"),
+        ("random-bytes", "random bytes of one call"),
+        ("path-bytes", "bytes of a path"),
+        ("directory-buffer", "bytes read ahead of a directory"),
+    ];
+
+    /// Sets a limit by its name; false for a name that is not in [`NAMES`](Self::NAMES).
+    #[must_use]
+    pub fn set(&mut self, name: &str, value: u64) -> bool {
+        let small = usize::try_from(value).unwrap_or(usize::MAX);
+        match name {
+            "open-files" => self.open_files = small,
+            "poll-subscriptions" => self.poll_subscriptions = small,
+            "iovecs" => self.iovecs = small,
+            "bytes-written" => self.bytes_written = value,
+            "random-bytes" => self.random_bytes = value,
+            "path-bytes" => self.path_bytes = small,
+            "directory-buffer" => self.directory_buffer = small,
+            _ => return false,
+        }
+        true
     }
 }
 

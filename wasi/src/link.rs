@@ -28,7 +28,7 @@ pub fn add_to_linker<T: 'static>(
                 stringify!($name),
                 move |mut caller: Caller<'_, T>, $($param: <kind::$kind as kind::Kind>::Wasm),*| -> define!(@$returns) {
                     with(&mut caller, context, |ctx, mem| {
-                        preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete()
+                        preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete(ctx)
                     })
                     // An errno is at most 76.
                     .map(|errno| define!(@$returns errno))

@@ -1,14 +1,15 @@
 //! Standard streams: the process's own, a descriptor of the embedder's, or bytes in memory.
 //!
 //! A stream that has a descriptor is read and written directly. One that has none is for tests and embedding; it is
-//! always ready, and never the fast path.
+//! always ready unless it is a pipe, and never the fast path.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::errno::Errno;
+use crate::guest::{COPY_CHUNK, Region};
 
 /// Where standard input comes from.
 #[non_exhaustive]
@@ -68,15 +69,12 @@ impl OutputBuffer {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let mut bytes = self.lock();
-        let mut written = 0;
-        for buffer in buffers {
-            let fits = buffer.len().min(self.limit.saturating_sub(bytes.len()));
-            bytes.extend_from_slice(&buffer[..fits]);
-            written += fits;
-        }
-        if written == 0 && buffers.iter().any(|buffer| !buffer.is_empty()) { Err(Errno::NOSPC) } else { Ok(written) }
+    /// Adds what fits of `bytes`, and says how much.
+    fn write(&self, bytes: &[u8]) -> usize {
+        let mut held = self.lock();
+        let fits = bytes.len().min(self.limit.saturating_sub(held.len()));
+        held.extend_from_slice(&bytes[..fits]);
+        fits
     }
 }
 
@@ -87,7 +85,7 @@ pub(crate) enum Stream {
     /// Of the embedder.
     Fd(OwnedFd),
     /// Without a descriptor.
-    Virtual(Box<Virtual>),
+    Virtual(Mutex<Virtual>),
 }
 
 /// A stream without a descriptor.
@@ -101,16 +99,16 @@ pub(crate) enum Virtual {
 
 impl Stream {
     pub(crate) fn null() -> Self {
-        Self::Virtual(Box::new(Virtual::Null))
+        Self::Virtual(Mutex::new(Virtual::Null))
     }
 
     pub(crate) fn input(input: Input) -> Self {
         match input {
             Input::Inherit => Self::Inherited(rustix::stdio::stdin()),
             Input::Null => Self::null(),
-            Input::Bytes(bytes) => Self::Virtual(Box::new(Virtual::Bytes { bytes, at: 0 })),
+            Input::Bytes(bytes) => Self::Virtual(Mutex::new(Virtual::Bytes { bytes, at: 0 })),
             Input::Fd(fd) => Self::Fd(fd),
-            Input::Reader(reader) => Self::Virtual(Box::new(Virtual::Reader(reader))),
+            Input::Reader(reader) => Self::Virtual(Mutex::new(Virtual::Reader(reader))),
         }
     }
 
@@ -118,9 +116,9 @@ impl Stream {
         match output {
             Output::Inherit => Self::Inherited(inherited),
             Output::Null => Self::null(),
-            Output::Capture(buffer) => Self::Virtual(Box::new(Virtual::Capture(buffer))),
+            Output::Capture(buffer) => Self::Virtual(Mutex::new(Virtual::Capture(buffer))),
             Output::Fd(fd) => Self::Fd(fd),
-            Output::Writer(writer) => Self::Virtual(Box::new(Virtual::Writer(writer))),
+            Output::Writer(writer) => Self::Virtual(Mutex::new(Virtual::Writer(writer))),
         }
     }
 
@@ -133,28 +131,68 @@ impl Stream {
         }
     }
 
-    pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        let Self::Virtual(stream) = self else { return Err(Errno::BADF) };
-        match &mut **stream {
+    /// Reads from a stream without a descriptor into the first buffer with room, which a stream may leave half full.
+    #[cold]
+    pub(crate) fn read(stream: &Mutex<Virtual>, regions: &[Region<'_>]) -> Result<usize, Errno> {
+        let Some(region) = regions.iter().find(|region| region.len() > 0) else { return Ok(0) };
+        let mut stream = lock(stream);
+        match &mut *stream {
             Virtual::Null => Ok(0),
             Virtual::Bytes { bytes, at } => {
-                let mut rest = bytes.get(*at..).unwrap_or_default();
-                let read = rest.read_vectored(buffers)?;
+                let mut read = 0;
+                for region in regions {
+                    read += region.copy_in(0, bytes.get(*at + read..).unwrap_or_default());
+                }
                 *at += read;
                 Ok(read)
             }
-            Virtual::Reader(reader) => Ok(reader.read_vectored(buffers)?),
+            Virtual::Reader(reader) => {
+                // The memory may change while the embedder's code runs, so it never sees it.
+                let mut buffer = vec![0; region.len().min(COPY_CHUNK)];
+                let read = reader.read(&mut buffer)?;
+                Ok(region.copy_in(0, buffer.get(..read).ok_or(Errno::IO)?))
+            }
             Virtual::Capture(_) | Virtual::Writer(_) => Err(Errno::BADF),
         }
     }
 
-    pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let Self::Virtual(stream) = self else { return Err(Errno::BADF) };
-        match &mut **stream {
-            Virtual::Null => Ok(buffers.iter().map(|buffer| buffer.len()).sum()),
-            Virtual::Capture(buffer) => buffer.write(buffers),
-            Virtual::Writer(writer) => Ok(writer.write_vectored(buffers)?),
-            Virtual::Bytes { .. } | Virtual::Reader(_) => Err(Errno::BADF),
+    /// Writes to a stream without a descriptor, until all is written or it takes no more.
+    #[cold]
+    pub(crate) fn write(stream: &Mutex<Virtual>, regions: &[Region<'_>]) -> Result<usize, Errno> {
+        let mut stream = lock(stream);
+        let mut buffer = Vec::new();
+        let mut written = 0;
+        for region in regions {
+            let mut at = 0;
+            while at < region.len() {
+                buffer.resize((region.len() - at).min(COPY_CHUNK), 0);
+                region.copy_out(at, &mut buffer);
+                let step = match &mut *stream {
+                    Virtual::Null => Ok(buffer.len()),
+                    Virtual::Capture(capture) => match capture.write(&buffer) {
+                        0 => Err(Errno::NOSPC),
+                        step => Ok(step),
+                    },
+                    Virtual::Writer(writer) => match writer.write(&buffer) {
+                        Ok(0) => Err(Errno::PIPE),
+                        result => result.map_err(Errno::from),
+                    },
+                    Virtual::Bytes { .. } | Virtual::Reader(_) => Err(Errno::BADF),
+                };
+                match step {
+                    // More than it got it cannot have taken.
+                    Ok(step) => at += step.min(buffer.len()),
+                    Err(error) if written + at == 0 => return Err(error),
+                    Err(_) => return Ok(written + at),
+                }
+            }
+            written += at;
         }
+        Ok(written)
     }
+}
+
+fn lock(stream: &Mutex<Virtual>) -> std::sync::MutexGuard<'_, Virtual> {
+    // If the embedder's code panicked, what it left is its own affair.
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
 }

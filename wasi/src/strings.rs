@@ -4,7 +4,6 @@
 
 use crate::errno::Errno;
 use crate::guest::GuestMemory;
-use crate::types::size;
 
 /// Strings and where each of them starts.
 #[derive(Default)]
@@ -33,18 +32,17 @@ impl Strings {
     /// Writes how many strings there are and how many bytes they take.
     #[inline]
     pub(crate) fn write_sizes(&self, mem: &mut GuestMemory<'_>, count: u64, bytes: u64) -> Result<(), Errno> {
-        mem.write_u32(count, self.starts.len() as u32)?;
-        mem.write_u32(bytes, self.block.len() as u32)
+        mem.write_size(count, self.starts.len() as u64)?;
+        mem.write_size(bytes, self.block.len() as u64)
     }
 
     /// Writes the block to `block`, and a pointer to each string to the array at `pointers`.
     pub(crate) fn write(&self, mem: &mut GuestMemory<'_>, pointers: u64, block: u64) -> Result<(), Errno> {
-        mem.check(pointers, self.starts.len() as u64 * size::POINTER)?;
+        mem.check(pointers, self.starts.len() as u64 * mem.pointer_size())?;
         mem.write(block, &self.block)?;
         for (index, start) in self.starts.iter().enumerate() {
-            // The block fits in memory, so its addresses fit wherever the memory's do.
-            let pointer = u32::try_from(block + u64::from(*start)).map_err(|_| Errno::OVERFLOW)?;
-            mem.write_u32(pointers + index as u64 * size::POINTER, pointer)?;
+            // The block is in memory, so its addresses do not overflow.
+            mem.write_size(pointers + index as u64 * mem.pointer_size(), block + u64::from(*start))?;
         }
         Ok(())
     }

@@ -382,13 +382,11 @@ impl ClockId {
     }
 }
 
-/// Bytes of the structures that cross the boundary, in 32-bit memories.
+/// Bytes of what crosses the boundary. Pointers, sizes and what holds them have their sizes in the memory's accessors.
 pub(crate) mod size {
-    pub(crate) const POINTER: u64 = 4;
-    pub(crate) const IOVEC: u64 = 8;
+    pub(crate) const FD: u64 = 4;
     pub(crate) const FDSTAT: u64 = 24;
     pub(crate) const FILESTAT: u64 = 64;
-    pub(crate) const PRESTAT: u64 = 8;
     pub(crate) const DIRENT: usize = 24;
     pub(crate) const SUBSCRIPTION: u64 = 48;
     pub(crate) const EVENT: u64 = 32;

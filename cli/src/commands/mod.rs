@@ -2,5 +2,6 @@
 
 pub mod compile;
 pub mod run;
+pub mod settings;
 pub mod validate;
 pub mod wast;

@@ -1,13 +1,17 @@
 //! `wasmc wast`: runs specification scripts on one tier or all, a line for each failing assertion, and counts.
 
 use crate::exit::{ExitCode, with_code};
+use crate::options::{self, FeatureSwitch};
 use crate::wast::{Counts, Tier, run_script};
 use anyhow::Result;
 use std::path::PathBuf;
+use wasmc_environ::features::Features;
 
 /// Run specification scripts (.wast).
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  wasmc wast i32.wast\n  wasmc wast --tier interpreted *.wast")]
+#[command(
+    after_help = "Examples:\n  wasmc wast i32.wast\n  wasmc wast --tier interpreted *.wast\n  wasmc wast -W multi-memory=n old/memory.wast"
+)]
 pub struct Opts {
     /// Scripts.
     #[arg(required = true)]
@@ -15,6 +19,9 @@ pub struct Opts {
     /// Which tier runs them; mixed leaves every second function uncompiled.
     #[arg(long, value_enum, default_value = "all")]
     tier: TierOption,
+    /// Switch a proposal off or on; all are on at first, whatever `wasmc settings` says.
+    #[arg(short = 'W', value_name = "NAME=y|n")]
+    wasm: Vec<FeatureSwitch>,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -33,13 +40,14 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         TierOption::Mixed => &[Tier::Mixed],
         TierOption::All => &[Tier::Interpreted, Tier::Compiled, Tier::Mixed],
     };
+    let features = options::apply(Features::all(), &opts.wasm);
     let mut failed = false;
     for tier in tiers {
         let mut total = Counts::default();
         for file in &opts.files {
             let name = file.display().to_string();
             let source = std::fs::read(file).map_err(|e| with_code(ExitCode::NO_INPUT, format!("cannot read {name}: {e}")))?;
-            let counts = run_script(*tier, &source, &mut |line, message| println!("{name}:{line}: {tier}: {message}"));
+            let counts = run_script(*tier, &features, &source, &mut |line, message| println!("{name}:{line}: {tier}: {message}"));
             println!("{name}: {tier}: {counts}");
             total.add(counts);
         }

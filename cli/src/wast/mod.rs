@@ -8,9 +8,11 @@ mod values;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::HashMap;
 use std::sync::Arc;
+use wasmc_environ::diagnose::malformed;
 use wasmc_environ::features::Features;
-use wasmc_environ::jit::Interpret;
-use wasmc_runtime::{Config, Engine, Instance, Linker, Module, Store, ThrownException, Trap, Val};
+use wasmc_environ::jit::{CompileError, Interpret};
+use wasmc_environ::{DecodeError, DecodeErrorKind};
+use wasmc_runtime::{Config, Engine, IncompatibleImport, Instance, Linker, Module, Store, ThrownException, Trap, UnknownImport, Val};
 use wast::core::WastArgCore;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -54,8 +56,8 @@ impl core::fmt::Display for Counts {
     }
 }
 
-/// Runs a script; `report` gets the line (from 1) and message of each failing directive.
-pub fn run_script(tier: Tier, source: &[u8], report: &mut dyn FnMut(usize, String)) -> Counts {
+/// Runs a script with these proposals; `report` gets the line (from 1) and message of each failing directive.
+pub fn run_script(tier: Tier, features: &Features, source: &[u8], report: &mut dyn FnMut(usize, String)) -> Counts {
     let mut counts = Counts::default();
     let mut fail = |line: usize, message: String| {
         report(line, message);
@@ -82,7 +84,7 @@ pub fn run_script(tier: Tier, source: &[u8], report: &mut dyn FnMut(usize, Strin
             return counts;
         }
     };
-    let mut runner = match Runner::new(tier) {
+    let mut runner = match Runner::new(tier, features.clone()) {
         Ok(r) => r,
         Err(e) => {
             fail(1, format!("{e:#}"));
@@ -108,6 +110,7 @@ enum Outcome {
 }
 
 struct Runner {
+    features: Features,
     engine: Engine,
     store: Store<()>,
     linker: Linker<()>,
@@ -118,8 +121,8 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(tier: Tier) -> Result<Self> {
-        let mut config = Config::new().features(Features::all()).compiler(Arc::new(wasmc_compiler::Jit::default()));
+    fn new(tier: Tier, features: Features) -> Result<Self> {
+        let mut config = Config::new().features(features.clone()).compiler(Arc::new(wasmc_compiler::Jit::default()));
         config = match tier {
             Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
             Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
@@ -130,7 +133,7 @@ impl Runner {
         let mut linker = Linker::new(&engine);
         linker.allow_shadowing(true);
         spectest::define(&mut linker, &mut store)?;
-        Ok(Self { engine, store, linker, current: None, named: HashMap::new(), definitions: HashMap::new() })
+        Ok(Self { features, engine, store, linker, current: None, named: HashMap::new(), definitions: HashMap::new() })
     }
 
     fn directive(&mut self, directive: WastDirective<'_>) -> Result<()> {
@@ -189,8 +192,8 @@ impl Runner {
                 let module = self.module(&mut wat)?;
                 match self.linker.instantiate(&mut self.store, &module) {
                     Ok(_) => bail!("expected a link error: {message}"),
-                    Err(e) if e.is::<Trap>() => Err(e.context("expected a link error, got a trap")),
-                    Err(_) => Ok(()),
+                    Err(e) if e.is::<UnknownImport>() || e.is::<IncompatibleImport>() => Ok(()),
+                    Err(e) => Err(e.context("expected a link error")),
                 }
             }
             // Errors in custom sections never make a module invalid, but the text parser may refuse an annotation.
@@ -287,16 +290,26 @@ impl Runner {
         let bytes = match (bytes, phase) {
             (Ok(bytes), _) => bytes,
             (Err(_), Phase::Malformed) => return Ok(()),
-            // A module in text whose validity needs what its encoding cannot express is refused by the text parser.
-            (Err(_), Phase::Invalid) => return Ok(()),
+            (Err(e), Phase::Invalid) => bail!("expected to be invalid ({message}), but it is malformed: {e}"),
         };
-        match Module::new(&self.engine, &bytes) {
-            Ok(_) => bail!("expected to be refused: {message}"),
-            // What the text format's grammar refuses may also be refused when its binary is decoded and validated, before
-            // anything is instantiated: the parser of the text leaves numbers that are too large to the binary.
-            Err(_) => Ok(()),
+        let malformed = malformed(&bytes, &self.features);
+        match (Module::new(&self.engine, &bytes), malformed, phase) {
+            (Ok(_), ..) => bail!("expected to be refused: {message}"),
+            (Err(e), ..) if decode_error(&e).is_none_or(|e| e.kind != DecodeErrorKind::Invalid) => {
+                Err(e.context(format!("expected to be refused: {message}")))
+            }
+            (Err(_), Some(_), Phase::Malformed) | (Err(_), None, Phase::Invalid) => Ok(()),
+            (Err(_), Some(e), Phase::Invalid) => bail!("expected to be invalid ({message}), but it is malformed: {e}"),
+            (Err(e), None, Phase::Malformed) => bail!("expected to be malformed ({message}), but it is only invalid: {e:#}"),
         }
     }
+}
+
+fn decode_error(e: &anyhow::Error) -> Option<&DecodeError> {
+    e.chain().find_map(|cause| match cause.downcast_ref::<CompileError>() {
+        Some(CompileError::Decode(e)) => Some(e),
+        _ => cause.downcast_ref::<DecodeError>(),
+    })
 }
 
 #[derive(Copy, Clone, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub fn define(linker: &mut Linker<()>, store: &mut Store<()>) -> Result<()> {
     let limits = Limits { min: 10, max: Some(20) };
     let table = Table::new(&mut *store, TableType { element: RefType::FUNCREF, limits, table64: false }, &Val::FuncRef(None))?;
     linker.define(&mut *store, "spectest", "table", table)?;
+    let table64 = Table::new(&mut *store, TableType { element: RefType::FUNCREF, limits, table64: true }, &Val::FuncRef(None))?;
+    linker.define(&mut *store, "spectest", "table64", table64)?;
     let memory = MemoryType { limits: Limits { min: 1, max: Some(2) }, memory64: false, shared: false, page_size_log2: 16 };
     let memory = Memory::new(&mut *store, memory)?;
     linker.define(&mut *store, "spectest", "memory", memory)?;

@@ -244,7 +244,7 @@ pub fn tunable_bits(t: &crate::Tunables) -> u64 {
 
 /// The bits of the header's `features`.
 pub fn feature_bits(f: &crate::features::Features) -> u64 {
-    crate::features::Features::ALL.iter().enumerate().map(|(i, (name, _))| u64::from(f.get(name).unwrap_or(false)) << i).sum()
+    crate::features::Features::ALL.iter().enumerate().map(|(i, p)| u64::from(f.get(p.name).unwrap_or(false)) << i).sum()
 }
 
 /// The records of a section, or `None` if its size or alignment does not fit.

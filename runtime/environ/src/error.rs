@@ -16,8 +16,10 @@ pub struct DecodeError {
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The bytes are not a module, or not a valid one.
+    /// The bytes are not a module, or not a valid one. (`diagnose` tells the two apart.)
     Invalid,
+    /// The bytes are not a module: they do not follow the binary format.
+    Malformed,
     /// The module is of a kind, or uses a feature, that wasmc does not support.
     Unsupported,
     /// A documented limit of wasmc is exceeded.

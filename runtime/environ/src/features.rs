@@ -4,12 +4,23 @@
 use serde::{Deserialize, Serialize};
 use wasmparser::WasmFeatures;
 
+/// A proposal that can be switched.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Whether it is on if nothing is said.
+    pub default: bool,
+    /// What it is, in a sentence.
+    pub description: &'static str,
+}
+
 macro_rules! features {
-    ($($(#[$doc:meta])* $field:ident $name:literal $flag:ident $default:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $field:ident $name:literal $flag:ident $default:literal;)*) => {
         /// Which proposals are on.
         #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct Features {
-            $($(#[$doc])* pub $field: bool,)*
+            $($(#[doc = $doc])* pub $field: bool,)*
         }
 
         impl Default for Features {
@@ -19,10 +30,10 @@ macro_rules! features {
         }
 
         impl Features {
-            /// Names and defaults, in order.
-            pub const ALL: &'static [(&'static str, bool)] = &[$(($name, $default)),*];
+            /// All of them, in the order of their bits in an artifact's header.
+            pub const ALL: &'static [Feature] = &[$(Feature { name: $name, default: $default, description: concat!($($doc),*) }),*];
 
-            /// Every proposal that there is.
+            /// All of them on.
             pub fn all() -> Self {
                 Self { $($field: true,)* }
             }

@@ -9,6 +9,7 @@ pub mod builtins;
 pub mod const_expr;
 pub mod cpu;
 pub mod decode;
+pub mod diagnose;
 pub mod error;
 pub mod features;
 pub mod index;

@@ -170,7 +170,7 @@ fn check_host(header: &Header, host: &HostChecks) -> Result<(), Kind> {
     }
     let off = header.features & !(host.features & low_bits(Features::ALL.len()));
     if off != 0 {
-        return Err(Kind::Features { names: bit_names(off, |i| Features::ALL.get(i).map(|f| f.0)) });
+        return Err(Kind::Features { names: bit_names(off, |i| Features::ALL.get(i).map(|f| f.name)) });
     }
     Ok(())
 }

@@ -146,17 +146,9 @@ op! {
 
     /// Calls an element of a table: word 1 has the index in field 0, word 2 is the `Sig`, word 3 the offset of the
     /// table's definition (`defined_at`) in its lower half and the `TypeIndex` in its upper half.
-    call_indirect[X: Src<u32>] |r| {
-        let reference = match element(&r, X::get(&r) as u64) {
-            Ok(reference) => reference,
-            Err(code) => trap!(r, code),
-        };
-        enter_reference!(r, reference, 4)
-    }
-
-    /// As `call_indirect`, with an index of 64 bits in field 0.
-    call_indirect_wide[] |r| {
-        let reference = match element(&r, *slot::<0>(&r)) {
+    /// An i32 is zero-extended wherever it is, so an index of either width is read with all its bits.
+    call_indirect[X: Src<u64>] |r| {
+        let reference = match element(&r, X::get(&r)) {
             Ok(reference) => reference,
             Err(code) => trap!(r, code),
         };
@@ -165,8 +157,8 @@ op! {
 
     /// Calls an element of a closed table: word 1 has the index in field 0 and the callee's frame in its upper half, word 2 is the `Sig`, word 3 the
     /// elements, word 4 their number and the canonical type.
-    call_closed[X: Src<u32>] |r| {
-        let index = X::get(&r) as u64;
+    call_closed[X: Src<u64>] |r| {
+        let index = X::get(&r);
         if index >= word::<4>(&r) & 0xffff_ffff {
             trap!(r, TrapCode::UndefinedElement)
         }
@@ -241,7 +233,7 @@ op! {
 
     /// A tail call through a closed table: word 4 is the index's slot, word 5 the elements, word 6 their number and the canonical type.
     tail_call_closed[] |r| {
-        let index = *r.sp.offset(word::<4>(&r) as isize) as u32 as u64;
+        let index = *r.sp.offset(word::<4>(&r) as isize);
         if index >= word::<6>(&r) & 0xffff_ffff {
             trap!(r, TrapCode::UndefinedElement)
         }
@@ -340,8 +332,6 @@ pub(super) struct FromImport;
 pub(super) struct FromSlot;
 /// A table, as in word 3 of `call_indirect`, in word 5; the index is in the slot in word 4.
 pub(super) struct FromTable;
-/// A table with 64-bit indices.
-pub(super) struct FromWideTable;
 
 impl FindReference for FromImport {
     #[inline(always)]
@@ -363,15 +353,7 @@ impl FindReference for FromSlot {
 impl FindReference for FromTable {
     #[inline(always)]
     unsafe fn find(r: &Regs) -> Result<*mut VMFuncRef, TrapCode> {
-        // SAFETY: the slot holds an i32.
-        unsafe { table_element((*r.cx).vmctx, word::<5>(r), *r.sp.offset(word::<4>(r) as isize) as u32 as u64) }
-    }
-}
-
-impl FindReference for FromWideTable {
-    #[inline(always)]
-    unsafe fn find(r: &Regs) -> Result<*mut VMFuncRef, TrapCode> {
-        // SAFETY: the slot holds an i64.
+        // SAFETY: the slot holds an i64, or an i32 that is zero-extended.
         unsafe { table_element((*r.cx).vmctx, word::<5>(r), *r.sp.offset(word::<4>(r) as isize)) }
     }
 }

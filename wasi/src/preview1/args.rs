@@ -10,7 +10,7 @@ use crate::guest::GuestMemory;
 ///
 /// `FAULT` if either does not fit in memory.
 pub fn args_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, argv: u64, argv_buf: u64) -> Result<(), Errno> {
-    ctx.args.write(mem, argv, argv_buf)
+    ctx.common.args.write(mem, argv, argv_buf)
 }
 
 /// Writes the number of arguments and the bytes that they take.
@@ -20,7 +20,7 @@ pub fn args_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, argv: u64, argv_bu
 /// `FAULT` if either result is not in memory.
 #[inline]
 pub fn args_sizes_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, argc: u64, argv_buf_size: u64) -> Result<(), Errno> {
-    ctx.args.write_sizes(mem, argc, argv_buf_size)
+    ctx.common.args.write_sizes(mem, argc, argv_buf_size)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ fn timespec(time: Timespec) -> u64 {
 
 /// The time of `clock`.
 #[inline]
-pub(super) fn now(ctx: &mut WasiCtx, clock: ClockId) -> Result<u64, Errno> {
-    match &mut ctx.clocks {
+pub(super) fn now(ctx: &WasiCtx, clock: ClockId) -> Result<u64, Errno> {
+    match &ctx.common.clocks {
         None => Ok(timespec(rustix::time::clock_gettime(host(clock)))),
         Some(clocks) => clocks.now(clock),
     }
@@ -46,7 +46,7 @@ pub(super) fn now(ctx: &mut WasiCtx, clock: ClockId) -> Result<u64, Errno> {
 /// `INVAL` for an unknown clock, `FAULT` for a bad pointer.
 pub fn clock_res_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, id: u32, resolution: u64) -> Result<(), Errno> {
     let clock = ClockId::from_number(id)?;
-    let nanoseconds = match &mut ctx.clocks {
+    let nanoseconds = match &ctx.common.clocks {
         None => timespec(rustix::time::clock_getres(host(clock))),
         Some(clocks) => clocks.resolution(clock)?,
     };
@@ -94,10 +94,10 @@ mod tests {
     fn clocks_can_be_replaced() {
         struct Fixed;
         impl WasiClocks for Fixed {
-            fn now(&mut self, clock: ClockId) -> Result<u64, Errno> {
+            fn now(&self, clock: ClockId) -> Result<u64, Errno> {
                 if clock == ClockId::Realtime { Ok(42) } else { Err(Errno::INVAL) }
             }
-            fn resolution(&mut self, _: ClockId) -> Result<u64, Errno> {
+            fn resolution(&self, _: ClockId) -> Result<u64, Errno> {
                 Ok(7)
             }
         }

@@ -10,7 +10,7 @@ use crate::guest::GuestMemory;
 ///
 /// `FAULT` if either does not fit in memory.
 pub fn environ_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, environ: u64, environ_buf: u64) -> Result<(), Errno> {
-    ctx.env.write(mem, environ, environ_buf)
+    ctx.common.env.write(mem, environ, environ_buf)
 }
 
 /// Writes the number of variables and the bytes that they take.
@@ -20,5 +20,5 @@ pub fn environ_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, environ: u64, e
 /// `FAULT` if either result is not in memory.
 #[inline]
 pub fn environ_sizes_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, environc: u64, environ_buf_size: u64) -> Result<(), Errno> {
-    ctx.env.write_sizes(mem, environc, environ_buf_size)
+    ctx.common.env.write_sizes(mem, environc, environ_buf_size)
 }

@@ -8,12 +8,17 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno as HostErrno;
 
-use crate::ctx::WasiCtx;
+use super::Exit;
+use crate::ctx::{BrokenPipe, WasiCtx};
 use crate::errno::Errno;
 use crate::fdtable::{Descriptor, Object};
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, Region, total};
+use crate::host;
 use crate::stdio::Stream;
-use crate::types::{FdFlags, Rights, size};
+use crate::types::{FdFlags, Rights};
+
+/// The status of a native program that SIGPIPE kills, as shells show it.
+const KILLED_BY_SIGPIPE: u32 = 128 + 13;
 
 /// Waits until `fd` is ready or `timeout` has passed; says whether it is ready.
 #[cold]
@@ -30,97 +35,111 @@ pub(super) fn blocking<T>(
     events: PollFlags,
     mut call: impl FnMut() -> rustix::io::Result<T>,
 ) -> Result<T, Errno> {
-    if descriptor.imitated.contains(FdFlags::NONBLOCK) && !wait(fd, events, Some(&Timespec::default()))? {
+    if descriptor.imitated().contains(FdFlags::NONBLOCK) && !wait(fd, events, Some(&Timespec::default()))? {
         return Err(Errno::AGAIN);
     }
     loop {
         match call() {
-            Err(HostErrno::AGAIN) if !descriptor.flags.contains(FdFlags::NONBLOCK) => {
+            Ok(value) => return Ok(value),
+            Err(HostErrno::AGAIN) if !descriptor.flags().contains(FdFlags::NONBLOCK) => {
                 wait(fd, events, None)?;
             }
-            result => return Ok(result?),
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The program's list of buffers, to be moved by `transfer`. A list of one, which is what most calls pass, is not made a list.
+#[inline]
+fn with_list<R>(
+    mem: &GuestMemory<'_>,
+    iovs: u64,
+    iovs_len: u64,
+    limit: usize,
+    transfer: impl FnOnce(&[Region<'_>]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if iovs_len == 1 { transfer(&[mem.iovec(iovs)?]) } else { transfer(&mem.iovecs(iovs, iovs_len, limit)?) }
 }
 
 /// Reads into the program's list of buffers, at `offset` or where the position is.
 #[inline]
 fn read(
-    descriptor: &mut Descriptor,
+    ctx: &WasiCtx,
     mem: &mut GuestMemory<'_>,
-    iovs: u64,
-    iovs_len: u64,
-    limit: usize,
+    fd: u32,
+    (iovs, iovs_len): (u64, u64),
     offset: Option<u64>,
-) -> Result<usize, Errno> {
-    if let Object::Stream(stream @ Stream::Virtual(_)) = &mut descriptor.object {
-        return match offset {
-            None => stream.read(&mut mem.scatter(iovs, iovs_len, limit)?),
-            Some(_) => Err(Errno::SPIPE),
-        };
+    nread: u64,
+) -> Result<(), Errno> {
+    let descriptor = ctx.fds.with(fd, Rights::FD_READ)?;
+    if offset.is_some() {
+        descriptor.require(Rights::FD_SEEK)?;
     }
-    let fd = descriptor.host().ok_or(Errno::BADF)?;
-    if iovs_len == 1 {
-        let buffer = mem.single_mut(iovs)?;
-        return blocking(descriptor, fd, PollFlags::IN, || match offset {
-            None => rustix::io::read(fd, &mut *buffer),
-            Some(offset) => rustix::io::pread(fd, &mut *buffer, offset),
-        });
-    }
-    let mut buffers = mem.scatter(iovs, iovs_len, limit)?;
-    blocking(descriptor, fd, PollFlags::IN, || match offset {
-        None => rustix::io::readv(fd, &mut buffers),
-        Some(offset) => rustix::io::preadv(fd, &mut buffers, offset),
-    })
+    mem.check_size(nread)?;
+    let count = with_list(mem, iovs, iovs_len, ctx.common.limits.iovecs, |regions| match &descriptor.object {
+        Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
+        Object::Stream(Stream::Virtual(stream)) => Stream::read(stream, regions),
+        _ => {
+            let host = descriptor.host().ok_or(Errno::BADF)?;
+            blocking(&descriptor, host, PollFlags::IN, || host::read(host, regions, offset))
+        }
+    })?;
+    mem.write_size(nread, count as u64)
 }
 
 /// Writes the program's list of buffers, at `offset` or where the position is.
 #[inline]
 fn write(
-    descriptor: &mut Descriptor,
-    mem: &GuestMemory<'_>,
-    iovs: u64,
-    iovs_len: u64,
-    limit: usize,
+    ctx: &mut WasiCtx,
+    mem: &mut GuestMemory<'_>,
+    fd: u32,
+    (iovs, iovs_len): (u64, u64),
     offset: Option<u64>,
-) -> Result<usize, Errno> {
-    if let Object::Stream(stream @ Stream::Virtual(_)) = &mut descriptor.object {
-        return match offset {
-            None => stream.write(&mem.gather(iovs, iovs_len, limit)?),
-            Some(_) => Err(Errno::SPIPE),
+    nwritten: u64,
+) -> Result<(), Errno> {
+    let descriptor = ctx.fds.with(fd, Rights::FD_WRITE)?;
+    if offset.is_some() {
+        descriptor.require(Rights::FD_SEEK)?;
+    }
+    mem.check_size(nwritten)?;
+    let result = with_list(mem, iovs, iovs_len, ctx.common.limits.iovecs, |regions| {
+        let charged = ctx.common.charge(|| total(regions))?;
+        let result = match &descriptor.object {
+            Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
+            Object::Stream(Stream::Virtual(stream)) => Stream::write(stream, regions),
+            _ => {
+                let host = descriptor.host().ok_or(Errno::BADF)?;
+                blocking(&descriptor, host, PollFlags::OUT, || host::write(host, regions, offset))
+            }
         };
-    }
-    let fd = descriptor.host().ok_or(Errno::BADF)?;
-    let written = if iovs_len == 1 {
-        let buffer = mem.single(iovs)?;
-        blocking(descriptor, fd, PollFlags::OUT, || match offset {
-            None => rustix::io::write(fd, buffer),
-            Some(offset) => rustix::io::pwrite(fd, buffer, offset),
-        })?
-    } else {
-        let buffers = mem.gather(iovs, iovs_len, limit)?;
-        blocking(descriptor, fd, PollFlags::OUT, || match offset {
-            None => rustix::io::writev(fd, &buffers),
-            Some(offset) => rustix::io::pwritev(fd, &buffers, offset),
-        })?
+        ctx.common.refund(charged, result.as_ref().map_or(0, |count| *count as u64));
+        result
+    });
+    let count = match result {
+        Ok(count) => count,
+        Err(Errno::PIPE) => {
+            if ctx.common.broken_pipe == BrokenPipe::End && matches!(descriptor.object, Object::Stream(_)) {
+                ctx.ended = Some(Exit(KILLED_BY_SIGPIPE));
+            }
+            return Err(Errno::PIPE);
+        }
+        Err(error) => return Err(error),
     };
-    if descriptor.imitated.intersects(FdFlags::SYNC | FdFlags::RSYNC | FdFlags::DSYNC) {
-        synchronise(descriptor, fd)?;
+    if descriptor.imitated().intersects(FdFlags::SYNC | FdFlags::RSYNC | FdFlags::DSYNC) {
+        synchronise(&descriptor)?;
     }
-    Ok(written)
+    mem.write_size(nwritten, count as u64)
 }
 
 /// Does after a write what the descriptor's sync flags promise.
 #[cold]
-fn synchronise(descriptor: &Descriptor, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    if descriptor.imitated.intersects(FdFlags::SYNC | FdFlags::RSYNC) { Ok(rustix::fs::fsync(fd)?) } else { Ok(rustix::fs::fdatasync(fd)?) }
-}
-
-/// The number of bytes moved as the program gets it. The kernel moves less than 2 GiB at once, and so do streams that have
-/// none, since a list cannot hold more than the memory; the check is for an embedder's own that says otherwise.
-#[inline]
-fn report(mem: &mut GuestMemory<'_>, pointer: u64, count: usize) -> Result<(), Errno> {
-    mem.write_u32(pointer, u32::try_from(count).map_err(|_| Errno::OVERFLOW)?)
+fn synchronise(descriptor: &Descriptor) -> Result<(), Errno> {
+    let Some(host) = descriptor.host() else { return Ok(()) };
+    if descriptor.imitated().intersects(FdFlags::SYNC | FdFlags::RSYNC) {
+        Ok(rustix::fs::fsync(host)?)
+    } else {
+        Ok(rustix::fs::fdatasync(host)?)
+    }
 }
 
 /// Reads at the position, which moves.
@@ -130,10 +149,7 @@ fn report(mem: &mut GuestMemory<'_>, pointer: u64, count: usize) -> Result<(), E
 /// `BADF` without the right to read, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
 #[inline]
 pub fn fd_read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nread: u64) -> Result<(), Errno> {
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_READ)?;
-    mem.check(nread, size::POINTER)?;
-    let count = read(descriptor, mem, iovs, iovs_len, ctx.limits.iovecs, None)?;
-    report(mem, nread, count)
+    read(ctx, mem, fd, (iovs, iovs_len), None, nread)
 }
 
 /// Reads at `offset`; the position stays.
@@ -151,11 +167,7 @@ pub fn fd_pread(
     offset: u64,
     nread: u64,
 ) -> Result<(), Errno> {
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_READ)?;
-    descriptor.require(Rights::FD_SEEK)?;
-    mem.check(nread, size::POINTER)?;
-    let count = read(descriptor, mem, iovs, iovs_len, ctx.limits.iovecs, Some(offset))?;
-    report(mem, nread, count)
+    read(ctx, mem, fd, (iovs, iovs_len), Some(offset), nread)
 }
 
 /// Writes at the position, which moves, or at the end if the descriptor appends.
@@ -165,10 +177,7 @@ pub fn fd_pread(
 /// `BADF` without the right to write, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
 #[inline]
 pub fn fd_write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nwritten: u64) -> Result<(), Errno> {
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_WRITE)?;
-    mem.check(nwritten, size::POINTER)?;
-    let count = write(descriptor, mem, iovs, iovs_len, ctx.limits.iovecs, None)?;
-    report(mem, nwritten, count)
+    write(ctx, mem, fd, (iovs, iovs_len), None, nwritten)
 }
 
 /// Writes at `offset`; the position stays. On Linux a descriptor that appends does so here too.
@@ -186,11 +195,7 @@ pub fn fd_pwrite(
     offset: u64,
     nwritten: u64,
 ) -> Result<(), Errno> {
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_WRITE)?;
-    descriptor.require(Rights::FD_SEEK)?;
-    mem.check(nwritten, size::POINTER)?;
-    let count = write(descriptor, mem, iovs, iovs_len, ctx.limits.iovecs, Some(offset))?;
-    report(mem, nwritten, count)
+    write(ctx, mem, fd, (iovs, iovs_len), Some(offset), nwritten)
 }
 
 /// Moves the position and writes where it is then.
@@ -265,7 +270,7 @@ pub fn fd_renumber(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32, to: u
 ///
 /// `BADF`.
 pub fn fd_close(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32) -> Result<(), Errno> {
-    ctx.fds.remove(fd).map(drop)
+    ctx.fds.close(fd)
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ fn file_type(host: BorrowedFd<'_>, stat: &Stat) -> FileType {
 /// `BADF`, `FAULT`.
 pub fn fd_fdstat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, stat: u64) -> Result<(), Errno> {
     let descriptor = ctx.fds.get(fd)?;
-    let mut rights = descriptor.rights;
-    let mut flags = descriptor.flags;
+    let mut rights = descriptor.rights();
+    let mut flags = descriptor.flags();
     let file_type = match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) => FileType::Directory,
         (_, None) => FileType::Unknown,
@@ -56,7 +56,7 @@ pub fn fd_fdstat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, stat
     bytes[0] = file_type as u8;
     bytes[2..4].copy_from_slice(&flags.bits().to_le_bytes());
     bytes[8..16].copy_from_slice(&rights.bits().to_le_bytes());
-    bytes[16..24].copy_from_slice(&descriptor.inheriting.bits().to_le_bytes());
+    bytes[16..24].copy_from_slice(&descriptor.inheriting().bits().to_le_bytes());
     mem.write(stat, &bytes)
 }
 
@@ -71,9 +71,9 @@ pub fn fd_fdstat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, stat
 /// `INVAL` for unknown flags, `NOTCAPABLE` without the right, `NOTSUP` for a change of `APPEND` on a standard stream.
 pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32, flags: u32) -> Result<(), Errno> {
     let flags = FdFlags::from_bits(flags)?;
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_FDSTAT_SET_FLAGS)?;
+    let descriptor = ctx.fds.with(fd, Rights::FD_FDSTAT_SET_FLAGS)?;
     let sync = FdFlags::DSYNC | FdFlags::RSYNC | FdFlags::SYNC;
-    let mut imitated = (flags & sync).without(descriptor.flags.without(descriptor.imitated));
+    let mut imitated = (flags & sync).without(descriptor.flags().without(descriptor.imitated()));
     match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) | (_, None) => {}
         (Object::Stream(_), Some(host)) => {
@@ -90,8 +90,7 @@ pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u3
             rustix::fs::fcntl_setfl(host, native)?;
         }
     }
-    descriptor.flags = flags;
-    descriptor.imitated = imitated;
+    descriptor.set_flags(flags, imitated);
     Ok(())
 }
 
@@ -107,14 +106,7 @@ pub fn fd_fdstat_set_rights(
     fs_rights_base: u64,
     fs_rights_inheriting: u64,
 ) -> Result<(), Errno> {
-    let descriptor = ctx.fds.get_mut(fd)?;
-    let gains = fs_rights_base & !descriptor.rights.bits() | fs_rights_inheriting & !descriptor.inheriting.bits();
-    if gains != 0 {
-        return Err(Errno::NOTCAPABLE);
-    }
-    descriptor.rights = Rights::from_bits_truncate(fs_rights_base);
-    descriptor.inheriting = Rights::from_bits_truncate(fs_rights_inheriting);
-    Ok(())
+    if ctx.fds.get(fd)?.restrict(fs_rights_base, fs_rights_inheriting) { Ok(()) } else { Err(Errno::NOTCAPABLE) }
 }
 
 /// Writes a file's attributes.
@@ -240,7 +232,12 @@ pub fn fd_advise(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32, offset:
 pub fn fd_allocate(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32, offset: u64, len: u64) -> Result<(), Errno> {
     let descriptor = ctx.fds.with(fd, Rights::FD_ALLOCATE)?;
     let host = descriptor.host().ok_or(Errno::SPIPE)?;
-    Ok(rustix::fs::fallocate(host, FallocateFlags::empty(), offset, len)?)
+    let charged = ctx.common.charge(|| len)?;
+    let result = rustix::fs::fallocate(host, FallocateFlags::empty(), offset, len);
+    if result.is_err() {
+        ctx.common.refund(charged, 0);
+    }
+    Ok(result?)
 }
 
 /// The name under which `descriptor` was preopened. `BADF` otherwise: C libraries look for their directories from 3 on
@@ -258,10 +255,14 @@ fn preopen(descriptor: &Descriptor) -> Result<&[u8], Errno> {
 ///
 /// `BADF` if it is not open or was not preopened, `FAULT`.
 pub fn fd_prestat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, prestat: u64) -> Result<(), Errno> {
-    let name = preopen(ctx.fds.get(fd)?)?;
-    let mut bytes = [0; size::PRESTAT as usize];
-    bytes[4..8].copy_from_slice(&u32::try_from(name.len()).map_err(|_| Errno::OVERFLOW)?.to_le_bytes());
-    mem.write(prestat, &bytes)
+    let descriptor = ctx.fds.get(fd)?;
+    let len = preopen(&descriptor)?.len() as u64;
+    // A tag that says directory, and the length where a size is aligned.
+    let mut bytes = [0; 16];
+    let size = mem.pointer_size() as usize;
+    u32::try_from(len).map_err(|_| Errno::OVERFLOW)?;
+    bytes[size..2 * size].copy_from_slice(&len.to_le_bytes()[..size]);
+    mem.write(prestat, &bytes[..2 * size])
 }
 
 /// Writes the name of a preopened directory.
@@ -270,7 +271,8 @@ pub fn fd_prestat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, pre
 ///
 /// `BADF` as for [`fd_prestat_get`], `NAMETOOLONG` if it does not fit, `FAULT`.
 pub fn fd_prestat_dir_name(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, path: u64, path_len: u64) -> Result<(), Errno> {
-    let name = preopen(ctx.fds.get(fd)?)?;
+    let descriptor = ctx.fds.get(fd)?;
+    let name = preopen(&descriptor)?;
     if path_len < name.len() as u64 {
         return Err(Errno::NAMETOOLONG);
     }

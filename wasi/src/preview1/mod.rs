@@ -216,18 +216,30 @@ pub type Completion = Result<u32, Exit>;
 
 /// How each kind of function ends.
 pub(crate) trait Complete {
-    fn complete(self) -> Completion;
+    fn complete(self, ctx: &mut WasiCtx) -> Completion;
 }
 
 impl Complete for Result<(), Errno> {
     #[inline(always)]
-    fn complete(self) -> Completion {
-        Ok(self.map_or_else(|errno| errno.number().into(), |()| 0))
+    fn complete(self, ctx: &mut WasiCtx) -> Completion {
+        match self {
+            Ok(()) => Ok(0),
+            Err(errno) => failed(ctx, errno),
+        }
+    }
+}
+
+/// A call that failed, perhaps because the program is to end.
+#[cold]
+fn failed(ctx: &mut WasiCtx, errno: Errno) -> Completion {
+    match ctx.ended.take() {
+        Some(exit) => Err(exit),
+        None => Ok(errno.number().into()),
     }
 }
 
 impl Complete for Exit {
-    fn complete(self) -> Completion {
+    fn complete(self, _: &mut WasiCtx) -> Completion {
         Err(self)
     }
 }
@@ -256,7 +268,7 @@ macro_rules! define_list {
                     let Some(&[$($param),*]) = arguments.first_chunk() else {
                         return Ok(Errno::INVAL.number().into());
                     };
-                    $name(ctx, mem, $(<kind::$kind as kind::Kind>::lift_cell($param)),*).complete()
+                    $name(ctx, mem, $(<kind::$kind as kind::Kind>::lift_cell($param)),*).complete(ctx)
                 })*
                 _ => Ok(Errno::NOSYS.number().into()),
             }
@@ -311,13 +323,13 @@ mod tests {
     fn no_sequence_of_calls_panics() {
         struct NoWaiting;
         impl crate::WasiClocks for NoWaiting {
-            fn now(&mut self, _: crate::types::ClockId) -> Result<u64, Errno> {
+            fn now(&self, _: crate::types::ClockId) -> Result<u64, Errno> {
                 Ok(5)
             }
-            fn resolution(&mut self, _: crate::types::ClockId) -> Result<u64, Errno> {
+            fn resolution(&self, _: crate::types::ClockId) -> Result<u64, Errno> {
                 Ok(1)
             }
-            fn sleep(&mut self, _: std::time::Duration) {}
+            fn sleep(&self, _: std::time::Duration) {}
         }
         let dir = crate::testing::TestDir::new();
         dir.dir("inside/a").file("inside/a/file", "text").link("inside/a/link", "../../outside").file("outside", "secret");

@@ -22,15 +22,15 @@ use crate::types::{FdFlags, LookupFlags, OpenFlags, Rights, size};
 ///
 /// `EXIST`, `NOENT`, `ROFS`, `PERM` for a path that leaves, `NOTCAPABLE` without the right, and what the host says.
 pub fn path_create_directory(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, path: u64, path_len: u64) -> Result<(), Errno> {
-    let path = mem.slice(path, path_len)?;
-    let directory = ctx.fds.writable_directory(fd, Rights::PATH_CREATE_DIRECTORY)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::EXIST)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.writable_directory(fd, Rights::PATH_CREATE_DIRECTORY)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::EXIST)?;
     Ok(rustix::fs::mkdirat(entry.directory(), entry.name, Mode::from_raw_mode(0o777))?)
 }
 
 /// Opens what a path names without opening it for anything, to ask or set its attributes.
 fn locate(ctx: &WasiCtx, directory: &Directory, path: &[u8]) -> Result<rustix::fd::OwnedFd, Errno> {
-    sandbox::open(ctx.resolution, directory.fd.as_fd(), path, OFlags::PATH, Mode::empty())
+    sandbox::open(ctx.common.resolution, directory.fd.as_fd(), path, OFlags::PATH, Mode::empty())
 }
 
 /// The name to act on directly when the last component need not be followed, or is no link.
@@ -59,9 +59,9 @@ pub fn path_filestat_get(
     stat: u64,
 ) -> Result<(), Errno> {
     let follow = LookupFlags::from_bits(flags)?.contains(LookupFlags::SYMLINK_FOLLOW);
-    let path = mem.slice(path, path_len)?;
-    let (_, directory) = ctx.fds.directory(fd, Rights::PATH_FILESTAT_GET)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.directory(fd, Rights::PATH_FILESTAT_GET)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
     let attributes = match unfollowed(entry, follow)? {
         Some((_, Some(stat))) => stat,
         Some((entry, None)) => entry.stat()?,
@@ -89,9 +89,9 @@ pub fn path_filestat_set_times(
 ) -> Result<(), Errno> {
     let follow = LookupFlags::from_bits(flags)?.contains(LookupFlags::SYMLINK_FOLLOW);
     let times = timestamps(atim, mtim, fst_flags)?;
-    let path = mem.slice(path, path_len)?;
-    let directory = ctx.fds.writable_directory(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.writable_directory(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
     match unfollowed(entry, follow)? {
         Some((entry, _)) => Ok(rustix::fs::utimensat(entry.directory(), entry.name, &times, AtFlags::SYMLINK_NOFOLLOW)?),
         None => set_times_of_path(locate(ctx, directory, path)?.as_fd(), &times),
@@ -119,12 +119,13 @@ pub fn path_link(
     new_path_len: u64,
 ) -> Result<(), Errno> {
     let follow = LookupFlags::from_bits(old_flags)?.contains(LookupFlags::SYMLINK_FOLLOW);
-    let (old_path, new_path) = (mem.slice(old_path, old_path_len)?, mem.slice(new_path, new_path_len)?);
+    let most = ctx.common.limits.path_bytes;
+    let (old_path, new_path) = (&mem.path(old_path, old_path_len, most)?, &mem.path(new_path, new_path_len, most)?);
     // A name elsewhere could be written through, so the old one has to be in a writable directory too.
     let old = ctx.fds.writable_directory(old_fd, Rights::PATH_LINK_SOURCE)?;
     let new = ctx.fds.writable_directory(new_fd, Rights::PATH_LINK_TARGET)?;
-    let old = sandbox::entry(ctx.resolution, old.fd.as_fd(), old_path)?.ok_or(Errno::PERM)?;
-    let new = sandbox::entry(ctx.resolution, new.fd.as_fd(), new_path)?.ok_or(Errno::EXIST)?;
+    let old = sandbox::entry(ctx.common.resolution, old.fd.as_fd(), old_path)?.ok_or(Errno::PERM)?;
+    let new = sandbox::entry(ctx.common.resolution, new.fd.as_fd(), new_path)?.ok_or(Errno::EXIST)?;
     if old.trailing_slash || follow {
         match old.file_type()? {
             HostType::Symlink if follow => return Err(Errno::INVAL),
@@ -170,11 +171,11 @@ fn open_read_only(ctx: &WasiCtx, directory: BorrowedFd<'_>, path: &[u8], host: O
     }
     let creates = host.contains(OFlags::CREATE);
     if creates && host.contains(OFlags::EXCL) {
-        let entry = sandbox::entry(ctx.resolution, directory, path)?.ok_or(Errno::EXIST)?;
+        let entry = sandbox::entry(ctx.common.resolution, directory, path)?.ok_or(Errno::EXIST)?;
         return Err(entry.stat().map_or_else(|error| if error == Errno::NOENT { Errno::ROFS } else { error }, |_| Errno::EXIST));
     }
     let host = host.difference(OFlags::CREATE | OFlags::EXCL);
-    match sandbox::open(ctx.resolution, directory, path, host, Mode::empty()) {
+    match sandbox::open(ctx.common.resolution, directory, path, host, Mode::empty()) {
         Err(Errno::NOENT) if creates => Err(Errno::ROFS),
         result => result,
     }
@@ -210,8 +211,8 @@ pub fn path_open(
     if open.contains(OpenFlags::CREATE | OpenFlags::DIRECTORY) {
         return Err(Errno::INVAL);
     }
-    mem.check(opened_fd, size::POINTER)?;
-    let path = mem.slice(path, path_len)?;
+    mem.check(opened_fd, size::FD)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
 
     let mut needed = Rights::PATH_OPEN;
     if open.contains(OpenFlags::CREATE) {
@@ -222,9 +223,10 @@ pub fn path_open(
     }
     // Before anything is created.
     ctx.fds.check_room()?;
-    let (parent, directory) = ctx.fds.directory(fd, needed)?;
+    let directory = &ctx.fds.directory(fd, needed)?;
+    let granted = directory.descriptor().inheriting();
     let applicable = if open.contains(OpenFlags::DIRECTORY) { Rights::DIRECTORY } else { Rights::FILE };
-    if !parent.inheriting.contains(wanted & applicable) {
+    if !granted.contains(wanted & applicable) {
         return Err(Errno::NOTCAPABLE);
     }
 
@@ -233,31 +235,25 @@ pub fn path_open(
         open_read_only(ctx, directory.fd.as_fd(), path, host)?
     } else {
         let mode = if host.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
-        sandbox::open(ctx.resolution, directory.fd.as_fd(), path, host, mode)?
+        sandbox::open(ctx.common.resolution, directory.fd.as_fd(), path, host, mode)?
     };
 
+    let read_only = directory.read_only;
     let (object, rights, inheriting) = match HostType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) {
         HostType::Directory => {
-            let directory = Directory { fd: opened, read_only: directory.read_only, preopen: None, listing: None };
             let inheriting = Rights::from_bits_truncate(fs_rights_inheriting);
-            (Object::Directory(Box::new(directory)), Rights::DIRECTORY, inheriting)
+            (Object::Directory(Directory::new(opened, read_only, None)), Rights::DIRECTORY, inheriting)
         }
         kind => {
             // For regular files the flag means nothing, and taking it back would be a system call for nothing.
             if kind != HostType::RegularFile && !flags.contains(FdFlags::NONBLOCK) {
                 rustix::fs::fcntl_setfl(&opened, host & OFlags::APPEND)?;
             }
-            let refused = if directory.read_only { Rights::FILE_MUTATION } else { Rights::NONE };
+            let refused = if read_only { Rights::FILE_MUTATION } else { Rights::NONE };
             (Object::File(opened), Rights::FILE.without(refused), Rights::NONE)
         }
     };
-    let descriptor = Descriptor {
-        object,
-        rights: rights & wanted & parent.inheriting,
-        inheriting: inheriting & parent.inheriting,
-        flags,
-        imitated: FdFlags::NONE,
-    };
+    let descriptor = Descriptor::new(object, rights & wanted & granted, inheriting & granted, flags);
     mem.write_u32(opened_fd, ctx.fds.insert(descriptor)?)
 }
 
@@ -276,11 +272,11 @@ pub fn path_readlink(
     buf_len: u64,
     bufused: u64,
 ) -> Result<(), Errno> {
-    mem.check(bufused, size::POINTER)?;
+    mem.check_size(bufused)?;
     mem.check(buf, buf_len)?;
-    let path = mem.slice(path, path_len)?;
-    let (_, directory) = ctx.fds.directory(fd, Rights::PATH_READLINK)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::INVAL)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.directory(fd, Rights::PATH_READLINK)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::INVAL)?;
     if entry.trailing_slash {
         // The path names what the link leads to, a directory if anything.
         locate(ctx, directory, path)?;
@@ -291,7 +287,7 @@ pub fn path_readlink(
     // Both are at most 4 KiB from here on.
     let len = (target.len() as u64).min(buf_len) as usize;
     mem.write(buf, &target[..len])?;
-    mem.write_u32(bufused, len as u32)
+    mem.write_size(bufused, len as u64)
 }
 
 /// Removes an empty directory.
@@ -300,9 +296,9 @@ pub fn path_readlink(
 ///
 /// `NOTDIR`, `NOTEMPTY`, `INVAL` for `.` and `..`, `ROFS`, `PERM` for a path that leaves, `NOTCAPABLE` without the right.
 pub fn path_remove_directory(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, path: u64, path_len: u64) -> Result<(), Errno> {
-    let path = mem.slice(path, path_len)?;
-    let directory = ctx.fds.writable_directory(fd, Rights::PATH_REMOVE_DIRECTORY)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::INVAL)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.writable_directory(fd, Rights::PATH_REMOVE_DIRECTORY)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::INVAL)?;
     Ok(rustix::fs::unlinkat(entry.directory(), entry.name, AtFlags::REMOVEDIR)?)
 }
 
@@ -322,11 +318,12 @@ pub fn path_rename(
     new_path: u64,
     new_path_len: u64,
 ) -> Result<(), Errno> {
-    let (old_path, new_path) = (mem.slice(old_path, old_path_len)?, mem.slice(new_path, new_path_len)?);
+    let most = ctx.common.limits.path_bytes;
+    let (old_path, new_path) = (&mem.path(old_path, old_path_len, most)?, &mem.path(new_path, new_path_len, most)?);
     let old = ctx.fds.writable_directory(fd, Rights::PATH_RENAME_SOURCE)?;
     let new = ctx.fds.writable_directory(new_fd, Rights::PATH_RENAME_TARGET)?;
-    let old = sandbox::entry(ctx.resolution, old.fd.as_fd(), old_path)?.ok_or(Errno::BUSY)?;
-    let new = sandbox::entry(ctx.resolution, new.fd.as_fd(), new_path)?.ok_or(Errno::BUSY)?;
+    let old = sandbox::entry(ctx.common.resolution, old.fd.as_fd(), old_path)?.ok_or(Errno::BUSY)?;
+    let new = sandbox::entry(ctx.common.resolution, new.fd.as_fd(), new_path)?.ok_or(Errno::BUSY)?;
     if (old.trailing_slash || new.trailing_slash) && old.file_type()? != HostType::Directory {
         return Err(Errno::NOTDIR);
     }
@@ -350,15 +347,16 @@ pub fn path_symlink(
     new_path: u64,
     new_path_len: u64,
 ) -> Result<(), Errno> {
-    let (text, new_path) = (mem.slice(old_path, old_path_len)?, mem.slice(new_path, new_path_len)?);
-    let directory = ctx.fds.writable_directory(fd, Rights::PATH_SYMLINK)?;
+    let most = ctx.common.limits.path_bytes;
+    let (text, new_path) = (&mem.path(old_path, old_path_len, most)?, &mem.path(new_path, new_path_len, most)?);
+    let directory = &ctx.fds.writable_directory(fd, Rights::PATH_SYMLINK)?;
     sandbox::check(text)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), new_path)?.ok_or(Errno::EXIST)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), new_path)?.ok_or(Errno::EXIST)?;
     if entry.trailing_slash {
         let directory = entry.file_type()? == HostType::Directory;
         return Err(if directory { Errno::EXIST } else { Errno::NOTDIR });
     }
-    Ok(rustix::fs::symlinkat(text, entry.directory(), entry.name)?)
+    Ok(rustix::fs::symlinkat(text.as_slice(), entry.directory(), entry.name)?)
 }
 
 /// Removes a name that is no directory.
@@ -367,9 +365,9 @@ pub fn path_symlink(
 ///
 /// `ISDIR`, `NOENT`, `NOTDIR` for a slash after a file, `ROFS`, `PERM` for a path that leaves, `NOTCAPABLE` without the right.
 pub fn path_unlink_file(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, path: u64, path_len: u64) -> Result<(), Errno> {
-    let path = mem.slice(path, path_len)?;
-    let directory = ctx.fds.writable_directory(fd, Rights::PATH_UNLINK_FILE)?;
-    let entry = sandbox::entry(ctx.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::ISDIR)?;
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.writable_directory(fd, Rights::PATH_UNLINK_FILE)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?.ok_or(Errno::ISDIR)?;
     if entry.trailing_slash {
         let directory = entry.file_type()? == HostType::Directory;
         return Err(if directory { Errno::ISDIR } else { Errno::NOTDIR });

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::clock::{NANOS, now};
 use crate::ctx::WasiCtx;
 use crate::errno::Errno;
-use crate::fdtable::FdTable;
+use crate::fdtable::Held;
 use crate::guest::GuestMemory;
 use crate::types::{ClockId, Rights, SubscriptionClockFlags, size};
 
@@ -23,19 +23,31 @@ const EVENT_HANGUP: u16 = 1;
 /// The longest wait before a deadline on the wall clock is looked at again, since that clock can be set.
 const REALTIME_STEP: u64 = NANOS;
 
-#[derive(Clone, Copy)]
-struct Subscription {
-    userdata: u64,
-    event: u8,
-    source: Source,
+/// Where the parts of a subscription lie.
+pub(crate) struct SubscriptionLayout {
+    size: u64,
+    clock: u64,
+    timeout: u64,
+    flags: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Source {
+/// Of preview1.
+const LAYOUT: SubscriptionLayout = SubscriptionLayout { size: size::SUBSCRIPTION, clock: 16, timeout: 24, flags: 40 };
+
+/// Of `wasi_unstable`, where a clock subscription has an identifier of its own, which nothing reads.
+pub(crate) const UNSTABLE_LAYOUT: SubscriptionLayout = SubscriptionLayout { size: 56, clock: 24, timeout: 32, flags: 48 };
+
+struct Subscription<'a> {
+    userdata: u64,
+    event: u8,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
     /// Until `clock` shows `deadline`.
     Clock { clock: ClockId, deadline: u64 },
     /// Until the descriptor is ready.
-    Fd(u32),
+    Fd(Held<'a>),
     /// Nothing to wait for.
     Failed(Errno),
 }
@@ -52,24 +64,22 @@ impl Event {
 }
 
 /// Reads the subscription at `pointer`.
-fn subscription(ctx: &mut WasiCtx, mem: &GuestMemory<'_>, pointer: u64) -> Result<Subscription, Errno> {
+fn subscription<'a>(ctx: &'a WasiCtx, mem: &GuestMemory<'_>, pointer: u64, layout: &SubscriptionLayout) -> Result<Subscription<'a>, Errno> {
     let userdata = mem.read_u64(pointer)?;
     let event = mem.read_u8(pointer + 8)?;
     let source = match event {
         EVENTTYPE_CLOCK => {
-            let id = mem.read_u32(pointer + 16)?;
-            let timeout = mem.read_u64(pointer + 24)?;
-            let flags = SubscriptionClockFlags::from_bits(mem.read_u16(pointer + 40)?.into())?;
+            let id = mem.read_u32(pointer + layout.clock)?;
+            let timeout = mem.read_u64(pointer + layout.timeout)?;
+            let flags = SubscriptionClockFlags::from_bits(mem.read_u16(pointer + layout.flags)?.into())?;
             let deadline = deadline(ctx, id, timeout, flags.contains(SubscriptionClockFlags::ABSTIME));
             deadline.map_or_else(Source::Failed, |(clock, deadline)| Source::Clock { clock, deadline })
         }
         EVENTTYPE_FD_READ | EVENTTYPE_FD_WRITE => {
             let fd = mem.read_u32(pointer + 16)?;
             let right = if event == EVENTTYPE_FD_READ { Rights::FD_READ } else { Rights::FD_WRITE };
-            match ctx.fds.with(fd, right).and_then(|descriptor| descriptor.require(Rights::POLL_FD_READWRITE)) {
-                Ok(()) => Source::Fd(fd),
-                Err(error) => Source::Failed(error),
-            }
+            let held = ctx.fds.with(fd, right).and_then(|held| held.require(Rights::POLL_FD_READWRITE).map(|()| held));
+            held.map_or_else(Source::Failed, Source::Fd)
         }
         _ => return Err(Errno::INVAL),
     };
@@ -77,18 +87,20 @@ fn subscription(ctx: &mut WasiCtx, mem: &GuestMemory<'_>, pointer: u64) -> Resul
 }
 
 /// When a clock subscription ends, and on which clock.
-fn deadline(ctx: &mut WasiCtx, id: u32, timeout: u64, absolute: bool) -> Result<(ClockId, u64), Errno> {
+fn deadline(ctx: &WasiCtx, id: u32, timeout: u64, absolute: bool) -> Result<(ClockId, u64), Errno> {
+    let hosts = ctx.common.clocks.is_none();
     let clock = match ClockId::from_number(id)? {
         // A duration is not to change when somebody sets the wall clock.
-        ClockId::Realtime if !absolute && ctx.clocks.is_none() => ClockId::Monotonic,
-        ClockId::ProcessCpuTime | ClockId::ThreadCpuTime if ctx.clocks.is_none() => return Err(Errno::NOTSUP),
+        ClockId::Realtime if !absolute && hosts => ClockId::Monotonic,
+        ClockId::ProcessCpuTime | ClockId::ThreadCpuTime if hosts => return Err(Errno::NOTSUP),
         clock => clock,
     };
     Ok((clock, if absolute { timeout } else { now(ctx, clock)?.saturating_add(timeout) }))
 }
 
-type Subscriptions = SmallVec<[Subscription; 8]>;
-type Ready = SmallVec<[(Subscription, Event); 8]>;
+type Subscriptions<'a> = SmallVec<[Subscription<'a>; 8]>;
+/// Which subscription, and what of it.
+type Ready = SmallVec<[(usize, Event); 8]>;
 
 /// Waits until at least one subscription has something to report, and writes an event for each that has.
 ///
@@ -103,15 +115,29 @@ pub fn poll_oneoff(
     nsubscriptions: u64,
     nevents: u64,
 ) -> Result<(), Errno> {
-    if nsubscriptions == 0 || nsubscriptions > ctx.limits.poll_subscriptions as u64 {
+    poll(ctx, mem, &LAYOUT, subscriptions, events, nsubscriptions, nevents)
+}
+
+/// As [`poll_oneoff`], with subscriptions of any layout.
+pub(crate) fn poll(
+    ctx: &WasiCtx,
+    mem: &mut GuestMemory<'_>,
+    layout: &SubscriptionLayout,
+    subscriptions: u64,
+    events: u64,
+    nsubscriptions: u64,
+    nevents: u64,
+) -> Result<(), Errno> {
+    if nsubscriptions == 0 || nsubscriptions > ctx.common.limits.poll_subscriptions as u64 {
         return Err(Errno::INVAL);
     }
-    mem.check(subscriptions, nsubscriptions * size::SUBSCRIPTION)?;
-    mem.check(events, nsubscriptions * size::EVENT)?;
-    mem.check(nevents, size::POINTER)?;
+    // Both products are small if the limit is; a limit that is not cannot make them wrap.
+    mem.check(subscriptions, nsubscriptions.saturating_mul(layout.size))?;
+    mem.check(events, nsubscriptions.saturating_mul(size::EVENT))?;
+    mem.check_size(nevents)?;
     let mut list = Subscriptions::new();
     for index in 0..nsubscriptions {
-        list.push(subscription(ctx, mem, subscriptions + index * size::SUBSCRIPTION)?);
+        list.push(subscription(ctx, mem, subscriptions + index * layout.size, layout)?);
     }
     let ready = loop {
         let ready = poll_once(ctx, &list)?;
@@ -119,21 +145,21 @@ pub fn poll_oneoff(
             break ready;
         }
     };
-    for (index, (subscription, event)) in ready.iter().enumerate() {
+    for (at, (index, event)) in ready.iter().enumerate() {
+        let subscription = &list[*index];
         let mut bytes = [0; size::EVENT as usize];
         bytes[..8].copy_from_slice(&subscription.userdata.to_le_bytes());
         bytes[8..10].copy_from_slice(&event.error.map_or(0, Errno::number).to_le_bytes());
         bytes[10] = subscription.event;
         bytes[16..24].copy_from_slice(&event.bytes.to_le_bytes());
         bytes[24..26].copy_from_slice(&event.flags.to_le_bytes());
-        mem.write(events + index as u64 * size::EVENT, &bytes)?;
+        mem.write(events + at as u64 * size::EVENT, &bytes)?;
     }
-    // At most as many as there are subscriptions.
-    mem.write_u32(nevents, ready.len() as u32)
+    mem.write_size(nevents, ready.len() as u64)
 }
 
 /// Waits once. Nothing is ready afterwards only if a deadline on the wall clock has to be looked at again.
-fn poll_once(ctx: &mut WasiCtx, list: &Subscriptions) -> Result<Ready, Errno> {
+fn poll_once(ctx: &WasiCtx, list: &Subscriptions<'_>) -> Result<Ready, Errno> {
     // How long each clock has to run, and the shortest of them.
     let mut remaining: SmallVec<[u64; 8]> = SmallVec::new();
     let mut timeout = None::<u64>;
@@ -154,18 +180,18 @@ fn poll_once(ctx: &mut WasiCtx, list: &Subscriptions) -> Result<Ready, Errno> {
         };
         remaining.push(left);
     }
-    if let Some(clocks) = &mut ctx.clocks
+    if let Some(clocks) = &ctx.common.clocks
         && let Some(timeout) = timeout
         && !list.iter().any(|subscription| matches!(subscription.source, Source::Fd(_)))
     {
         clocks.sleep(Duration::from_nanos(timeout));
-        return Ok(collect(&ctx.fds, list, &remaining, timeout, &[]));
+        return Ok(collect(list, &remaining, timeout, &[]));
     }
 
     let mut fds: SmallVec<[PollFd<'_>; 8]> = SmallVec::new();
     for subscription in list {
-        if let Source::Fd(fd) = subscription.source {
-            match ctx.fds.get(fd)?.host() {
+        if let Source::Fd(held) = &subscription.source {
+            match held.pollable() {
                 Some(host) => fds.push(PollFd::from_borrowed_fd(host, interest(subscription.event))),
                 None => timeout = Some(0),
             }
@@ -175,8 +201,11 @@ fn poll_once(ctx: &mut WasiCtx, list: &Subscriptions) -> Result<Ready, Errno> {
     let count = rustix::event::poll(&mut fds, until.as_ref())?;
     // If a descriptor became ready, the wait was shorter than the timeout, and only clocks that had run out count.
     let waited = if count == 0 { timeout.unwrap_or(0) } else { 0 };
+    if let Some(clocks) = &ctx.common.clocks {
+        clocks.waited(Duration::from_nanos(waited));
+    }
     let results: SmallVec<[PollFlags; 8]> = fds.iter().map(PollFd::revents).collect();
-    Ok(collect(&ctx.fds, list, &remaining, waited, &results))
+    Ok(collect(list, &remaining, waited, &results))
 }
 
 fn interest(event: u8) -> PollFlags {
@@ -184,34 +213,41 @@ fn interest(event: u8) -> PollFlags {
 }
 
 /// What there is to report after a wait of `waited`, with what the host said of each of its descriptors.
-fn collect(fds: &FdTable, list: &Subscriptions, remaining: &[u64], waited: u64, results: &[PollFlags]) -> Ready {
+fn collect(list: &Subscriptions<'_>, remaining: &[u64], waited: u64, results: &[PollFlags]) -> Ready {
     let mut results = results.iter().copied();
     let mut ready = Ready::new();
-    for (subscription, remaining) in list.iter().zip(remaining) {
-        let event = match subscription.source {
-            Source::Failed(error) => Some(Event { error: Some(error), ..Event::PLAIN }),
+    for (index, (subscription, remaining)) in list.iter().zip(remaining).enumerate() {
+        let event = match &subscription.source {
+            Source::Failed(error) => Some(Event { error: Some(*error), ..Event::PLAIN }),
             Source::Clock { .. } => (*remaining <= waited).then_some(Event::PLAIN),
-            Source::Fd(fd) => match fds.get(fd).ok().and_then(|descriptor| descriptor.host()) {
+            Source::Fd(held) => match held.pollable() {
                 None => Some(Event { bytes: 1, ..Event::PLAIN }),
-                Some(host) => {
+                Some(_) => {
                     let result = results.next().unwrap_or(PollFlags::empty());
                     (!result.is_empty()).then(|| Event {
                         error: result.contains(PollFlags::NVAL).then_some(Errno::BADF),
-                        bytes: match subscription.event {
-                            EVENTTYPE_FD_READ => rustix::io::ioctl_fionread(host).unwrap_or(0),
-                            // The host does not say how many.
-                            _ => 1,
-                        },
-                        flags: if result.contains(PollFlags::HUP) { EVENT_HANGUP } else { 0 },
+                        bytes: if subscription.event == EVENTTYPE_FD_READ { readable(held) } else { 1 },
+                        flags: hangup(subscription.event, result),
                     })
                 }
             },
         };
         if let Some(event) = event {
-            ready.push((*subscription, event));
+            ready.push((index, event));
         }
     }
     ready
+}
+
+/// How many bytes can be read at once; 1 where the host does not say, as of a socket on which a connection waits.
+fn readable(held: &Held<'_>) -> u64 {
+    held.host().and_then(|host| rustix::io::ioctl_fionread(host).ok()).unwrap_or(1)
+}
+
+/// Whether the other end is gone: Linux says so by `HUP` to readers, and by `ERR` to the writer of a pipe.
+fn hangup(event: u8, result: PollFlags) -> u16 {
+    let gone = result.contains(PollFlags::HUP) || event == EVENTTYPE_FD_WRITE && result.contains(PollFlags::ERR);
+    if gone { EVENT_HANGUP } else { 0 }
 }
 
 #[cfg(test)]
@@ -220,7 +256,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{Input, WasiClocks, WasiCtxBuilder};
+    use crate::{Input, VirtualClock, WasiCtxBuilder};
 
     fn clock(mem: &mut GuestMemory<'_>, at: u64, userdata: u64, id: u32, timeout: u64, flags: u16) {
         mem.write(at, &[0; 48]).unwrap();
@@ -302,25 +338,13 @@ mod tests {
 
     #[test]
     fn a_virtual_clock_does_not_wait() {
-        struct Virtual(u64);
-        impl WasiClocks for Virtual {
-            fn now(&mut self, _: ClockId) -> Result<u64, Errno> {
-                Ok(self.0)
-            }
-            fn resolution(&mut self, _: ClockId) -> Result<u64, Errno> {
-                Ok(1)
-            }
-            fn sleep(&mut self, duration: Duration) {
-                self.0 += duration.as_nanos() as u64;
-            }
-        }
-        let mut ctx = WasiCtxBuilder::new().clocks(Virtual(5)).build().unwrap();
+        let mut ctx = WasiCtxBuilder::new().clocks(VirtualClock::new(5)).build().unwrap();
         let mut bytes = vec![0; 1024];
         let mut mem = GuestMemory::new(&mut bytes);
         clock(&mut mem, 0, 1, 0, 3_600 * NANOS, 0);
         let start = Instant::now();
         assert_eq!(poll_oneoff(&mut ctx, &mut mem, 0, 512, 1, 1000), Ok(()));
         assert!(start.elapsed() < Duration::from_secs(60));
-        assert_eq!(now(&mut ctx, ClockId::Realtime), Ok(3_600 * NANOS + 5));
+        assert!(now(&ctx, ClockId::Realtime).unwrap() > 3_600 * NANOS);
     }
 }

@@ -5,6 +5,7 @@
 //! programs take it in smaller pieces and come back for the entry that was cut off; cookie 0 starts afresh.
 
 use std::mem::MaybeUninit;
+use std::sync::PoisonError;
 
 use rustix::fd::AsFd;
 use rustix::fs::{RawDir, SeekFrom};
@@ -12,12 +13,12 @@ use rustix::io::Errno as HostErrno;
 
 use crate::ctx::WasiCtx;
 use crate::errno::Errno;
-use crate::fdtable::{Directory, Object};
+use crate::fdtable::Directory;
 use crate::guest::GuestMemory;
 use crate::types::{FileType, Rights, size};
 
-/// Bytes of directory entries asked of the kernel at once.
-const CHUNK: usize = 16 << 10;
+/// The least and the most bytes of directory entries asked of the kernel at once: an entry has at most 280.
+const CHUNK: std::ops::RangeInclusive<usize> = 1 << 10..=1 << 20;
 
 /// What has been read ahead of a directory.
 #[derive(Default)]
@@ -63,8 +64,7 @@ impl Listing {
 
 impl Directory {
     /// Reads on from `cookie`.
-    fn fill(&mut self, cookie: u64) -> Result<(), Errno> {
-        let listing = self.listing.get_or_insert_default();
+    fn fill(&self, listing: &mut Listing, cookie: u64, chunk: usize) -> Result<(), Errno> {
         if !listing.filled || listing.end != cookie || cookie == 0 {
             // Kernel positions are signed, but never negative.
             i64::try_from(cookie).map_err(|_| Errno::INVAL)?;
@@ -73,7 +73,7 @@ impl Directory {
         }
         listing.entries.clear();
         (listing.first, listing.end, listing.mark, listing.filled) = (cookie, cookie, (cookie, 0), false);
-        let mut buffer = [MaybeUninit::<u8>::uninit(); CHUNK];
+        let mut buffer = vec![MaybeUninit::<u8>::uninit(); chunk.clamp(*CHUNK.start(), *CHUNK.end())];
         let mut entries = RawDir::new(self.fd.as_fd(), &mut buffer);
         loop {
             let entry = match entries.next() {
@@ -104,17 +104,12 @@ impl Directory {
         Ok(())
     }
 
-    /// The entries from `cookie` on that are at hand, read if need be, and where they start; empty at the end of the
-    /// directory.
-    fn entries(&mut self, cookie: u64) -> Result<(&mut Listing, usize), Errno> {
-        let found = self.listing.as_ref().and_then(|listing| {
-            let at = listing.find(cookie)?;
-            (at < listing.entries.len()).then_some(at)
-        });
-        if found.is_none() {
-            self.fill(cookie)?;
+    /// Where the entries from `cookie` on start in `listing`, read if need be; at its end at the end of the directory.
+    fn entries(&self, listing: &mut Listing, cookie: u64, chunk: usize) -> Result<usize, Errno> {
+        match listing.find(cookie).filter(|at| *at < listing.entries.len()) {
+            Some(at) => Ok(at),
+            None => self.fill(listing, cookie, chunk).map(|()| 0),
         }
-        Ok((self.listing.get_or_insert_default(), found.unwrap_or(0)))
     }
 }
 
@@ -145,22 +140,26 @@ pub fn fd_readdir(
     cookie: u64,
     bufused: u64,
 ) -> Result<(), Errno> {
-    let descriptor = ctx.fds.with_mut(fd, Rights::FD_READDIR)?;
-    let Object::Directory(directory) = &mut descriptor.object else { return Err(Errno::NOTDIR) };
-    mem.check(bufused, size::POINTER)?;
-    let buffer = mem.slice_mut(buf, buf_len)?;
+    let descriptor = ctx.fds.with(fd, Rights::FD_READDIR)?;
+    let directory = descriptor.directory()?;
+    mem.check_size(bufused)?;
+    mem.check(buf, buf_len)?;
+    // The position of the host's descriptor is part of what is locked.
+    let mut listing = directory.listing.lock().unwrap_or_else(PoisonError::into_inner);
+    let listing = listing.get_or_insert_default();
     if cookie == 0 {
-        directory.listing = None;
+        listing.filled = false;
     }
     let (mut used, mut cookie) = (0, cookie);
-    while used < buffer.len() {
-        let (listing, at) = directory.entries(cookie)?;
+    while used < buf_len {
+        let at = directory.entries(listing, cookie, ctx.common.limits.directory_buffer)?;
         let mut rest = listing.entries.get(at..).unwrap_or_default();
         if rest.is_empty() {
             break;
         }
-        let len = rest.len().min(buffer.len() - used);
-        buffer[used..used + len].copy_from_slice(&rest[..len]);
+        // At most the length of a vector.
+        let len = (rest.len() as u64).min(buf_len - used) as usize;
+        mem.write(buf + used, &rest[..len])?;
         // Where the program will come back: after the last entry that fitted.
         let mut end = at;
         while let Some((next, entry_len)) = entry(rest)
@@ -169,13 +168,12 @@ pub fn fd_readdir(
             (cookie, end, rest) = (next, end + entry_len, &rest[entry_len..]);
         }
         listing.mark = (cookie, end);
-        used += len;
-        if end < at + len || used == buffer.len() {
+        used += len as u64;
+        if end < at + len {
             break;
         }
     }
-    // Buffers are in a memory whose addresses are 32-bit.
-    mem.write_u32(bufused, u32::try_from(used).map_err(|_| Errno::OVERFLOW)?)
+    mem.write_size(bufused, used)
 }
 
 #[cfg(test)]

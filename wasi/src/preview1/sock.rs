@@ -1,25 +1,34 @@
 //! Sockets that the embedder handed over, and connections accepted from them. Preview1 cannot create any.
 
 use rustix::event::PollFlags;
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno as HostErrno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags as HostRecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
+use rustix::net::{RecvFlags as HostRecvFlags, SendFlags, Shutdown, SocketFlags};
 
 use super::fd::blocking;
 use crate::ctx::WasiCtx;
 use crate::errno::Errno;
-use crate::fdtable::{Descriptor, FdTable, Object};
-use crate::guest::GuestMemory;
+use crate::fdtable::{Descriptor, Fds, Held, Object};
+use crate::guest::{GuestMemory, total};
+use crate::host;
 use crate::types::{FdFlags, RecvFlags, Rights, ShutdownFlags, size};
 
 /// The message was longer than the buffers.
 const DATA_TRUNCATED: u16 = 1;
 
 /// The socket if it has `right`.
-fn socket(fds: &FdTable, fd: u32, right: Rights) -> Result<(&Descriptor, rustix::fd::BorrowedFd<'_>), Errno> {
+pub(crate) fn socket(fds: &Fds, fd: u32, right: Rights) -> Result<Held<'_>, Errno> {
     let descriptor = fds.get(fd)?;
-    let Object::Socket(host) = &descriptor.object else { return Err(Errno::NOTSOCK) };
+    if !matches!(descriptor.object, Object::Socket(_)) {
+        return Err(Errno::NOTSOCK);
+    }
     descriptor.require(right)?;
-    Ok((descriptor, rustix::fd::AsFd::as_fd(host)))
+    Ok(descriptor)
+}
+
+/// The host's descriptor of a socket.
+fn host_socket(descriptor: &Descriptor) -> Result<BorrowedFd<'_>, Errno> {
+    descriptor.host().ok_or(Errno::NOTSOCK)
 }
 
 /// Accepts a connection, and writes the descriptor number that it gets.
@@ -33,20 +42,17 @@ pub fn sock_accept(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, flags:
     if !FdFlags::NONBLOCK.contains(flags) {
         return Err(Errno::INVAL);
     }
-    mem.check(connection, size::POINTER)?;
+    mem.check(connection, size::FD)?;
     ctx.fds.check_room()?;
-    let (descriptor, host) = socket(&ctx.fds, fd, Rights::SOCK_ACCEPT)?;
+    let descriptor = socket(&ctx.fds, fd, Rights::SOCK_ACCEPT)?;
+    let host = host_socket(&descriptor)?;
     let mut host_flags = SocketFlags::CLOEXEC;
     host_flags.set(SocketFlags::NONBLOCK, flags.contains(FdFlags::NONBLOCK));
-    let accepted = blocking(descriptor, host, PollFlags::IN, || rustix::net::accept_with(host, host_flags))?;
-    let descriptor = Descriptor {
-        object: Object::Socket(accepted),
-        rights: descriptor.inheriting & Rights::SOCKET,
-        inheriting: descriptor.inheriting,
-        flags,
-        imitated: FdFlags::NONE,
-    };
-    mem.write_u32(connection, ctx.fds.insert(descriptor)?)
+    let accepted = blocking(&descriptor, host, PollFlags::IN, || rustix::net::accept_with(host, host_flags))?;
+    let inheriting = descriptor.inheriting();
+    let connected = Descriptor::new(Object::Socket(accepted), inheriting & Rights::SOCKET, inheriting, flags);
+    drop(descriptor);
+    mem.write_u32(connection, ctx.fds.insert(connected)?)
 }
 
 /// Receives from a socket, and writes how many bytes came and whether there were more.
@@ -66,20 +72,18 @@ pub fn sock_recv(
     ro_flags: u64,
 ) -> Result<(), Errno> {
     let flags = RecvFlags::from_bits(ri_flags)?;
-    mem.check(ro_datalen, size::POINTER)?;
+    mem.check_size(ro_datalen)?;
     mem.check(ro_flags, size_of::<u16>() as u64)?;
-    let (descriptor, host) = socket(&ctx.fds, fd, Rights::FD_READ)?;
+    let descriptor = socket(&ctx.fds, fd, Rights::FD_READ)?;
+    let host = host_socket(&descriptor)?;
     let mut host_flags = HostRecvFlags::empty();
     host_flags.set(HostRecvFlags::PEEK, flags.contains(RecvFlags::PEEK));
     host_flags.set(HostRecvFlags::WAITALL, flags.contains(RecvFlags::WAITALL));
-    let mut buffers = mem.scatter(ri_data, ri_data_len, ctx.limits.iovecs)?;
-    let received = blocking(descriptor, host, PollFlags::IN, || {
-        // No room for descriptors that the other side might pass.
-        rustix::net::recvmsg(host, &mut buffers, &mut RecvAncillaryBuffer::default(), host_flags)
-    })?;
+    let buffers = mem.iovecs(ri_data, ri_data_len, ctx.common.limits.iovecs)?;
+    let (received, more) = blocking(&descriptor, host, PollFlags::IN, || host::receive(host, &buffers, host_flags, None))?;
     drop(buffers);
-    mem.write_u32(ro_datalen, u32::try_from(received.bytes).map_err(|_| Errno::OVERFLOW)?)?;
-    let truncated = if received.flags.contains(ReturnFlags::TRUNC) { DATA_TRUNCATED } else { 0 };
+    mem.write_size(ro_datalen, received as u64)?;
+    let truncated = if more { DATA_TRUNCATED } else { 0 };
     mem.write(ro_flags, &truncated.to_le_bytes())
 }
 
@@ -101,14 +105,15 @@ pub fn sock_send(
     if si_flags != 0 {
         return Err(Errno::INVAL);
     }
-    mem.check(so_datalen, size::POINTER)?;
-    let (descriptor, host) = socket(&ctx.fds, fd, Rights::FD_WRITE)?;
-    let buffers = mem.gather(si_data, si_data_len, ctx.limits.iovecs)?;
-    let sent = blocking(descriptor, host, PollFlags::OUT, || {
-        rustix::net::sendmsg(host, &buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
-    })?;
+    mem.check_size(so_datalen)?;
+    let descriptor = socket(&ctx.fds, fd, Rights::FD_WRITE)?;
+    let host = host_socket(&descriptor)?;
+    let buffers = mem.iovecs(si_data, si_data_len, ctx.common.limits.iovecs)?;
+    let charged = ctx.common.charge(|| total(&buffers))?;
+    let result = blocking(&descriptor, host, PollFlags::OUT, || host::send(host, &buffers, SendFlags::empty(), None));
+    ctx.common.refund(charged, result.as_ref().map_or(0, |sent| *sent as u64));
     drop(buffers);
-    mem.write_u32(so_datalen, u32::try_from(sent).map_err(|_| Errno::OVERFLOW)?)
+    mem.write_size(so_datalen, result? as u64)
 }
 
 /// Shuts one side of a connection down, or both.
@@ -124,7 +129,8 @@ pub fn sock_shutdown(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u32, how
         (false, true) => Shutdown::Write,
         (false, false) => return Err(Errno::INVAL),
     };
-    let (_, host) = socket(&ctx.fds, fd, Rights::SOCK_SHUTDOWN)?;
+    let descriptor = socket(&ctx.fds, fd, Rights::SOCK_SHUTDOWN)?;
+    let host = host_socket(&descriptor)?;
     match rustix::net::shutdown(host, how) {
         Err(HostErrno::NOTCONN) => Err(Errno::NOTCONN),
         result => Ok(result?),

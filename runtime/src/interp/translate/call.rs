@@ -103,9 +103,11 @@ impl<'a> Translator<'a> {
     pub(super) fn call_indirect(&mut self, ty: u32, table: u32) -> Result<()> {
         let (ty, table) = (TypeIndex::from_u32(ty), TableIndex::from_u32(table));
         let sig = self.sig_of(ty)?;
-        let wide = self.env.tables.get(table.index()).ok_or_else(invalid)?.table64;
+        if table.index() >= self.env.tables.len() {
+            return Err(invalid());
+        }
         let index = self.pop()?;
-        let acc = self.in_acc(&index) && !wide;
+        let acc = self.in_acc(&index);
         // Arguments are only copied, stored and set after this, which leaves the accumulator alone.
         let field = if acc { 0 } else { self.settle_field(&index, 0)? };
         let first = self.arguments(sig)?;
@@ -113,17 +115,13 @@ impl<'a> Translator<'a> {
         self.mark();
         let sig_word = core::ptr::from_ref(sig) as u64;
         match self.closed(table) {
-            Some(elements) if !wide => {
+            Some(elements) => {
                 let [first, second] = self.closed_words(elements, ty);
                 let handler: Handler = if acc { handlers::call_closed::<A> } else { handlers::call_closed::<S<0>> };
                 self.code.extend([address(handler), word, sig_word, first, second]);
             }
-            _ => {
-                let handler: Handler = match (wide, acc) {
-                    (true, _) => handlers::call_indirect_wide,
-                    (false, true) => handlers::call_indirect::<A>,
-                    (false, false) => handlers::call_indirect::<S<0>>,
-                };
+            None => {
+                let handler: Handler = if acc { handlers::call_indirect::<A> } else { handlers::call_indirect::<S<0>> };
                 let table = self.open_word(table, ty);
                 self.code.extend([address(handler), word, sig_word, table]);
             }
@@ -197,19 +195,18 @@ impl<'a> Translator<'a> {
                 self.code.extend([address(handler), slots, sig_word, shared, slot as i64 as u64]);
             }
             Tail::Table { index, table, ty } => {
-                let wide = self.env.tables.get(table.index()).ok_or_else(invalid)?.table64;
+                if table.index() >= self.env.tables.len() {
+                    return Err(invalid());
+                }
                 let index = index as i64 as u64;
                 match self.closed(table) {
-                    Some(elements) if !wide => {
+                    Some(elements) => {
                         let [first, second] = self.closed_words(elements, ty);
                         let handler: Handler = handlers::tail_call_closed;
                         self.code.extend([address(handler), slots, sig_word, shared, index, first, second]);
                     }
-                    _ => {
-                        let handler: Handler = match wide {
-                            true => handlers::tail_call_reference::<handlers::FromWideTable>,
-                            false => handlers::tail_call_reference::<handlers::FromTable>,
-                        };
+                    None => {
+                        let handler: Handler = handlers::tail_call_reference::<handlers::FromTable>;
                         let table = self.open_word(table, ty);
                         self.code.extend([address(handler), slots, sig_word, shared, index, table]);
                     }

@@ -13,6 +13,7 @@
 //! * `control`: blocks, branches, returns, exceptions
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
+//! * `vector`: the same for vectors
 //!
 //! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
 
@@ -23,6 +24,7 @@ mod emit;
 mod join;
 mod operand;
 mod operator;
+mod vector;
 
 use super::code::{Body, Catch, Func, HEADER, Sig, Try, Ty, slots};
 use super::control as handlers;
@@ -140,12 +142,6 @@ pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
         Err(e) if e.is::<TooFar>() => Translator::new(module, index, true).run(bytes, range.start as usize)?,
         other => other?,
     };
-    if std::env::var_os("DUMP").is_some() {
-        eprintln!("FUNC {} {:x} {:x}", index.as_u32(), handlers::branch as *const () as usize, body.words.len());
-        for w in &body.words {
-            eprintln!("{w:x}");
-        }
-    }
     Ok(func.publish(body))
 }
 
