@@ -1,6 +1,9 @@
 //! Loads and stores. Every access is checked against the memory's current length; for memory 0 base and length are in
 //! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction;
 //! whatever does not fit that (another memory, 64-bit addresses, larger offsets) takes the `Far` form.
+//!
+//! Other threads may access a shared memory at the same time. Each handler makes one access, whose value it only hands on, so
+//! what such a race can give is what the machine gives, as with compiled code.
 
 use super::call::defined_at;
 use super::dispatch::*;
@@ -106,29 +109,6 @@ impl<const F: usize> Address for Far<F> {
     }
 }
 
-/// Ends an access that did not find its bytes in memory 0 as the registers know it.
-macro_rules! outside {
-    ($r:ident) => {
-        return $crate::interp::memory::look_again($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
-    };
-}
-pub(super) use outside;
-
-op! {
-    /// Another thread can have grown a shared memory since its length came into a register: then the instruction runs again,
-    /// else it traps. As long as an access finds its bytes, it need not ask.
-    #[cold]
-    #[inline(never)]
-    look_again[] |r| {
-        let known = r.len;
-        reload(&mut r);
-        if r.len > known {
-            return go(r);
-        }
-        trap!(r, TrapCode::MemoryOutOfBounds)
-    }
-}
-
 /// A load: how many bytes, and what becomes of them.
 pub(super) trait Load {
     type Raw: Copy;
@@ -143,7 +123,27 @@ pub(super) trait Store {
     fn wrap(v: Self::In) -> Self::Raw;
 }
 
+/// Ends an access whose address is not in the memory as far as `Regs` knows.
+macro_rules! out_of_bounds {
+    ($r:ident) => {
+        return $crate::interp::memory::not_inside($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
+    };
+}
+pub(super) use out_of_bounds;
+
 op! {
+    /// Another thread may have grown memory 0, if that is shared, since its length was read: then the instruction is executed again.
+    /// Otherwise it traps. A memory never shrinks, so nothing is lost by looking only now.
+    #[cold]
+    #[inline(never)]
+    not_inside[] |r| {
+        if current_length((*r.cx).memory) as usize == r.len {
+            trap!(r, TrapCode::MemoryOutOfBounds)
+        }
+        reload(&mut r);
+        go(r)
+    }
+
     /// Loads to field 0, from the address in field 1.
     load[L: Load, X: Address, D: Dst] |r| {
         match X::find(&r, const { size_of::<L::Raw>() }) {
@@ -152,7 +152,7 @@ op! {
                 D::put(&mut r, v);
                 next!(r, const { X::WORDS })
             }
-            None => outside!(r),
+            None => out_of_bounds!(r),
         }
     }
 
@@ -164,7 +164,7 @@ op! {
                 p.cast::<T::Raw>().write_unaligned(v);
                 next!(r, const { longer(X::WORDS, V::WORDS) })
             }
-            None => outside!(r),
+            None => out_of_bounds!(r),
         }
     }
 
@@ -176,7 +176,7 @@ op! {
                 slot::<0>(&r).cast::<[u64; 2]>().write(v);
                 next!(r, const { X::WORDS })
             }
-            None => outside!(r),
+            None => out_of_bounds!(r),
         }
     }
 
@@ -188,7 +188,7 @@ op! {
                 p.cast::<[u64; 2]>().write_unaligned(v);
                 next!(r, const { X::WORDS })
             }
-            None => outside!(r),
+            None => out_of_bounds!(r),
         }
     }
 }

@@ -7,9 +7,8 @@
 
 use super::dispatch::*;
 use super::frame::Cx;
-use super::memory::{Address, outside};
+use super::memory::{Address, out_of_bounds};
 use super::simd::{self, V128};
-use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
 
 pub(super) trait VectorUnary {
@@ -113,7 +112,7 @@ op! {
                 set(&r, O::eval(p.cast::<O::Raw>().read_unaligned()));
                 next!(r, const { X::WORDS })
             }
-            None => outside!(r),
+            None => out_of_bounds!(r),
         }
     }
     /// Word 4 is the lane's number and the slot of the other lanes.
@@ -124,7 +123,7 @@ op! {
                 set(&r, O::eval(a, word::<4>(&r) as u8, p.cast::<O::Raw>().read_unaligned()));
                 next!(r, 5)
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => out_of_bounds!(r),
         }
     }
     /// Word 4 is the lane's number.
@@ -135,7 +134,7 @@ op! {
                 p.cast::<O::Raw>().write_unaligned(v);
                 next!(r, 5)
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => out_of_bounds!(r),
         }
     }
 }

@@ -12,6 +12,8 @@ use wasm_smith::{Config, InstructionKind as Kind, InstructionKinds};
 pub struct Case {
     pub seed: u64,
     pub wasm: Arc<[u8]>,
+    /// The same for wasmi.
+    pub oracle: Arc<[u8]>,
     pub shape: Arc<Shape>,
     /// One line about what was asked of wasm-smith.
     pub about: String,
@@ -41,11 +43,14 @@ pub fn case(seed: u64) -> Option<Case> {
     );
     let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
     let fuel_global = module.ensure_termination(FUEL).ok()?;
-    let options = Options { hide_nans, export_tables: rng.one_in(2), fuel_global };
-    let (wasm, groups) = rewrite::rewrite(&module.to_bytes(), &options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let options = Options { hide_nans, export_tables: rng.one_in(2), for_oracle: false, fuel_global };
+    let bytes = module.to_bytes();
+    let rewritten = |options| rewrite::rewrite(&bytes, options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let (wasm, groups) = rewritten(&options);
+    let (oracle, _) = rewritten(&Options { for_oracle: true, ..options });
     let mut shape = shape::read(&wasm, !hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     shape.groups = groups;
-    Some(Case { seed, wasm: wasm.into(), shape: Arc::new(shape), about })
+    Some(Case { seed, wasm: wasm.into(), oracle: oracle.into(), shape: Arc::new(shape), about })
 }
 
 fn config(rng: &mut Rng, hide_nans: bool) -> Config {
@@ -101,7 +106,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         table_max_size_required: true,
         tail_call_enabled: rng.one_in(2),
         threads_enabled: false,
-        wide_arithmetic_enabled: rng.one_in(2),
+        wide_arithmetic_enabled: false,
         ..Config::default()
     }
 }
