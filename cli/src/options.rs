@@ -121,3 +121,8 @@ pub fn apply(mut features: Features, switches: &[FeatureSwitch]) -> Features {
     }
     features
 }
+
+/// What the switches say about a proposal; the last one counts.
+pub fn switched(switches: &[FeatureSwitch], name: &str) -> Option<bool> {
+    switches.iter().rev().find(|s| s.name == name).map(|s| s.on)
+}

@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use wasmc_environ::builtins::Builtin;
-use wasmc_environ::decode::{Decoded, FunctionToValidate, decode};
+use wasmc_environ::decode::{Decoded, FunctionToValidate, decode, validate_body};
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{CompileError, Interpret};
 use wasmc_environ::names::function_names;
@@ -290,9 +290,7 @@ impl Worker {
         self.context.func.dfg.exception_tables.clear();
         match work {
             Work::Body(index, f) if shared.interpreted[index.index()] => {
-                let mut validator = f.validator.into_validator(std::mem::take(&mut self.allocations));
-                validator.validate(&f.body).map_err(DecodeError::from)?;
-                self.allocations = validator.into_allocations();
+                self.allocations = validate_body(f, std::mem::take(&mut self.allocations))?;
                 self.stub(shared, symbol)?;
             }
             Work::Body(index, f) => {

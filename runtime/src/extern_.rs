@@ -1,23 +1,26 @@
-//! What instances export and import: one of five kinds of things, each a handle.
+//! What instances export and import: one of six kinds of things, each a handle.
 
 use crate::context::AsContext;
 use crate::func::Func;
 use crate::global::Global;
 use crate::memory::Memory;
+use crate::shared_memory::SharedMemory;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::types::ExternType;
 
 /// Something that can be exported and imported.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Extern {
     /// A function.
     Func(Func),
     /// A table.
     Table(Table),
-    /// A memory.
+    /// A memory of the store.
     Memory(Memory),
+    /// A memory that several stores can use at once. It belongs to no store.
+    SharedMemory(SharedMemory),
     /// A global.
     Global(Global),
     /// A tag.
@@ -44,6 +47,7 @@ macro_rules! kinds {
             pub fn ty(&self, store: impl AsContext) -> ExternType {
                 match self {
                     $(Self::$variant(x) => ExternType::$variant(x.ty(store)),)*
+                    Self::SharedMemory(x) => ExternType::Memory(x.ty()),
                 }
             }
         }
@@ -58,6 +62,22 @@ macro_rules! kinds {
     };
 }
 
+impl Extern {
+    /// The shared memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        match self {
+            Self::SharedMemory(x) => Some(x),
+            _ => None,
+        }
+    }
+}
+
+impl From<SharedMemory> for Extern {
+    fn from(x: SharedMemory) -> Self {
+        Self::SharedMemory(x)
+    }
+}
+
 kinds! {
     into_func Func "function";
     into_table Table "table";
@@ -67,7 +87,7 @@ kinds! {
 }
 
 /// An export of an instance.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Export<'a> {
     name: &'a str,
     value: Extern,

@@ -11,6 +11,7 @@ use crate::instantiate::{self, Import};
 use crate::memory::Memory;
 use crate::module::{Module, ModuleInner};
 use crate::ops;
+use crate::shared_memory::SharedMemory;
 use crate::store::{StoreId, StoreOpaque};
 use crate::table::Table;
 use crate::tag::Tag;
@@ -19,6 +20,7 @@ use crate::vm::memory::MemoryStorage;
 use crate::vm::table::TableStorage;
 use anyhow::Context as _;
 use std::alloc::{Layout, dealloc};
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmc_environ::module::EntityIndex;
@@ -34,7 +36,7 @@ pub(crate) struct InstanceData {
     pub(crate) module: Arc<ModuleInner>,
     pub(crate) store: *mut StoreOpaque,
     /// By `DefinedMemoryIndex`.
-    pub(crate) memories: Vec<MemoryStorage>,
+    pub(crate) memories: Vec<InstanceMemory>,
     /// By `DefinedTableIndex`; `None` where the table is closed.
     pub(crate) tables: Vec<Option<TableStorage>>,
     /// Who owns each imported memory.
@@ -53,6 +55,40 @@ pub(crate) struct InstanceData {
     pub(crate) bindings: Vec<ExitBinding>,
     /// Keeps the functions behind `bindings`, where nobody else does.
     pub(crate) host_funcs: Vec<Arc<AnyHostFunc>>,
+}
+
+/// A memory that an instance defines.
+pub(crate) enum InstanceMemory {
+    /// The instance's slot in the `VMContext` holds its definition.
+    Own(MemoryStorage),
+    /// The slot points to the definition that the memory has.
+    Shared(SharedMemory),
+}
+
+impl InstanceMemory {
+    /// Size in pages.
+    pub(crate) fn pages(&self) -> u64 {
+        match self {
+            Self::Own(memory) => memory.pages(),
+            Self::Shared(memory) => memory.size(),
+        }
+    }
+
+    /// Whether code without checks may access it.
+    pub(crate) fn is_static(&self) -> bool {
+        match self {
+            Self::Own(memory) => memory.is_static(),
+            Self::Shared(memory) => memory.is_static(),
+        }
+    }
+
+    /// The addresses at which a fault is an access of this memory: guards included.
+    pub(crate) fn reserved(&self) -> Range<usize> {
+        match self {
+            Self::Own(memory) => memory.reserved(),
+            Self::Shared(memory) => memory.reserved(),
+        }
+    }
 }
 
 impl Drop for InstanceData {
@@ -132,13 +168,16 @@ impl InstanceData {
                     Some(f) => Extern::Func(f),
                     None => unreachable!("a function that is exported has a reference"),
                 },
-                EntityIndex::Memory(i) => Extern::Memory(match module.env.defined_memory(i) {
-                    Some(i) => Memory::from_raw(id, data, i),
-                    None => {
-                        let (owner, i) = (&(*this).imported_memories)[i.index()];
-                        Memory::from_raw(id, NonNull::new_unchecked(owner), i)
+                EntityIndex::Memory(i) => {
+                    let (owner, i) = match module.env.defined_memory(i) {
+                        Some(i) => (this, i),
+                        None => (&(*this).imported_memories)[i.index()],
+                    };
+                    match &(&(*owner).memories)[i.index()] {
+                        InstanceMemory::Own(_) => Extern::Memory(Memory::from_raw(id, NonNull::new_unchecked(owner), i)),
+                        InstanceMemory::Shared(memory) => Extern::SharedMemory(memory.clone()),
                     }
-                }),
+                }
                 EntityIndex::Table(i) => Extern::Table(match module.env.defined_table(i) {
                     Some(i) => Table::from_raw(id, data, i),
                     None => {
@@ -179,7 +218,7 @@ impl Instance {
     /// a memory or table cannot be made, a segment does not fit, or the start function traps.
     pub fn new(mut store: impl AsContextMut, module: &Module, imports: &[Extern]) -> Result<Self> {
         let store = store.as_context_mut().raw();
-        let imports: Vec<Import<'_>> = imports.iter().map(|e| Import::Extern(*e)).collect();
+        let imports: Vec<Import<'_>> = imports.iter().map(Import::Extern).collect();
         // SAFETY: the store is borrowed uniquely.
         unsafe { instantiate::instantiate(store, module, &imports) }
     }
@@ -247,6 +286,14 @@ impl Instance {
     /// If the instance belongs to another store.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported shared memory with this name.
+    ///
+    /// # Panics
+    /// If the instance belongs to another store.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The exported table with this name.

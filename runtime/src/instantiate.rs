@@ -9,9 +9,10 @@ use crate::error::{IncompatibleImport, wrong_store};
 use crate::exec::{self, Callee};
 use crate::extern_::Extern;
 use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
-use crate::instance::{Instance, InstanceData, vmctx_layout};
+use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
+use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
 use crate::types::ExternType;
@@ -33,7 +34,7 @@ use wasmc_environ::*;
 #[derive(Copy, Clone)]
 pub(crate) enum Import<'a> {
     /// Something of the store.
-    Extern(Extern),
+    Extern(&'a Extern),
     /// A host function that is not bound to a store yet.
     Host(&'a Arc<AnyHostFunc>),
 }
@@ -55,6 +56,12 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
         for (wanted, given) in wanted.iter().zip(imports) {
             check_import(&*store, module, wanted, given)?;
         }
+        // Before the instance, so that it is the last one if it has to go again.
+        for import in imports {
+            if let Import::Extern(Extern::SharedMemory(memory)) = import {
+                shared_memory_instance(store, memory)?;
+            }
+        }
         let this = allocate(store, module.clone());
         if let Err(e) = define(this, imports) {
             let store = &mut *store;
@@ -74,6 +81,36 @@ pub(crate) unsafe fn host_memory(store: *mut StoreOpaque, ty: MemoryType) -> Res
     let env = EnvModule { memories: vec![ty], ..EnvModule::default() };
     // SAFETY: by the caller.
     unsafe { host_instance(store, ModuleInner::for_host(&(*store).engine, env, None)?, 0) }
+}
+
+/// The instance that a shared memory stands in, in this store; the same one for all that import it.
+unsafe fn shared_memory_instance(store: *mut StoreOpaque, memory: &SharedMemory) -> Result<*mut InstanceData> {
+    // SAFETY: by the caller.
+    unsafe {
+        let known = &(*store).shared_memories;
+        if let Some((_, instance)) = known.iter().find(|(m, _)| SharedMemory::same(m, memory)) {
+            return Ok(*instance);
+        }
+        let env = EnvModule { memories: vec![memory.ty()], ..EnvModule::default() };
+        let this = allocate(store, Arc::new(ModuleInner::for_host(&(*store).engine, env, None)?));
+        define_shared(this, DefinedMemoryIndex::from_u32(0), memory.clone());
+        reserve(this);
+        let known = &mut (*store).shared_memories;
+        known.push((memory.clone(), this));
+        Ok(this)
+    }
+}
+
+/// Gives a new instance its next memory, which is a shared one.
+unsafe fn define_shared(this: *mut InstanceData, index: DefinedMemoryIndex, memory: SharedMemory) {
+    // SAFETY: by the caller; the instance keeps the memory alive.
+    unsafe {
+        let module = &*Arc::as_ptr(&(*this).module);
+        *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
+        let memories = &mut (*this).memories;
+        debug_assert_eq!(memories.len(), index.index());
+        memories.push(InstanceMemory::Shared(memory));
+    }
 }
 
 /// The instance that a table of the host stands in; `init` is a reference of its type.
@@ -141,26 +178,16 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
             let fits = matches!(ty, EntityType::Table(ty) if table_fits(module.engine_table(ty), found));
             (fits, ExternType::Table(found))
         }
-        (ty, Import::Extern(Extern::Memory(m))) => {
+        (_, Import::Extern(Extern::Memory(m))) => {
             let (owner, index) = m.place(store)?;
             // SAFETY: the memory is one of this live store.
             let (found, is_static) = unsafe { (m.type_now(), (&(*owner).memories)[index.index()].is_static()) };
-            let fits = matches!(ty, EntityType::Memory(ty) if memory_fits(ty, found));
-            // Code without checks in a memory without room behind it would reach whatever lies there.
-            if let EntityType::Memory(ty) = ty
-                && fits
-                && matches!(module.code, Code::Loaded(_))
-                && MemoryStorage::is_static_type(&ty, module.static_memory)
-                && !is_static
-            {
-                bail!(
-                    "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use \
-                     the same setting for both (`--static-memory` of the compiler, `Config::static_memory` of the engine)",
-                    wanted.module,
-                    wanted.name
-                );
-            }
-            (fits, ExternType::Memory(found))
+            (check_memory(module, wanted, found, is_static)?, ExternType::Memory(found))
+        }
+        (_, Import::Extern(Extern::SharedMemory(m))) => {
+            m.check_engine(&store.engine)?;
+            let found = m.ty();
+            (check_memory(module, wanted, found, m.is_static())?, ExternType::Memory(found))
         }
         (ty, Import::Extern(Extern::Global(g))) => {
             let found = g.checked(store)?.1;
@@ -178,6 +205,23 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
         }
     };
     if fits { Ok(()) } else { Err(incompatible(module, wanted, found)) }
+}
+
+/// Whether a memory fits what is wanted.
+fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType, is_static: bool) -> Result<bool> {
+    let EntityType::Memory(ty) = wanted.ty else { return Ok(false) };
+    let fits = memory_fits(ty, found);
+    // Code without checks in a memory without room behind it would reach whatever lies there.
+    let relies = matches!(module.code, Code::Loaded(_)) && MemoryStorage::is_static_type(&ty, module.static_memory);
+    if fits && relies && !is_static {
+        bail!(
+            "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use the same \
+             setting for both (`--static-memory` of the compiler, `Config::static_memory` of the engine)",
+            wanted.module,
+            wanted.name
+        );
+    }
+    Ok(fits)
 }
 
 #[cold]
@@ -322,6 +366,12 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
                     (*this).imported_memories.push(place);
                     memories += 1;
                 }
+                Import::Extern(Extern::SharedMemory(m)) => {
+                    let owner = shared_memory_instance(store, m)?;
+                    *at(vmctx, module.offsets.imported_memory(MemoryIndex::from_u32(memories))) = m.definition();
+                    (*this).imported_memories.push((owner, DefinedMemoryIndex::from_u32(0)));
+                    memories += 1;
+                }
                 Import::Extern(Extern::Global(g)) => {
                     let (definition, ty) = g.checked(&*store)?;
                     *at(vmctx, module.offsets.imported_global(GlobalIndex::from_u32(globals))) = definition;
@@ -411,9 +461,14 @@ unsafe fn memories(this: *mut InstanceData) -> Result<()> {
                 Code::Loaded(code) => code.memory_image(index),
                 Code::None => None,
             };
+            if ty.shared {
+                // Never with an image: a private mapping of a file is a copy for each instance that maps it.
+                define_shared(this, index, SharedMemory::with_config(&module.engine, *ty, &config)?);
+                continue;
+            }
             let memory = MemoryStorage::new(ty, &config, image)?;
             *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
-            (*this).memories.push(memory);
+            (*this).memories.push(InstanceMemory::Own(memory));
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::instantiate::{self, Import};
 use crate::into_func::IntoFunc;
 use crate::module::Module;
+use crate::shared_memory::SharedMemory;
 use crate::types::ImportType;
 use anyhow::{Context as _, bail};
 use smallvec::SmallVec;
@@ -83,6 +84,15 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Extern(item))
     }
 
+    /// Defines a shared memory, which belongs to no store.
+    ///
+    /// # Errors
+    /// If the name is taken, or the memory belongs to another engine.
+    pub fn define_shared_memory(&mut self, module: &str, name: &str, memory: SharedMemory) -> Result<&mut Self> {
+        memory.check_engine(&self.engine).with_context(|| format!("cannot define `{module}`.`{name}`"))?;
+        self.insert(module, name, Definition::Extern(memory.into()))
+    }
+
     /// Defines a host function from a closure, whose parameters and results give it its type. Its first parameter can be
     /// a [`Caller`].
     ///
@@ -150,6 +160,11 @@ impl<T: 'static> Linker<T> {
         self.insert(as_module, as_name, definition)
     }
 
+    /// Whether something has this name.
+    pub fn is_defined(&self, module: &str, name: &str) -> bool {
+        self.lookup(module, name).is_some()
+    }
+
     fn lookup(&self, module: &str, name: &str) -> Option<&Definition> {
         self.modules.get(module)?.get(name)
     }
@@ -157,7 +172,7 @@ impl<T: 'static> Linker<T> {
     /// What is defined under a name. A host function becomes a function of the store.
     pub fn get(&self, mut store: impl AsContextMut<Data = T>, module: &str, name: &str) -> Option<Extern> {
         Some(match self.lookup(module, name)? {
-            Definition::Extern(item) => *item,
+            Definition::Extern(item) => item.clone(),
             // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
             Definition::Host(f) => Extern::Func(unsafe { Func::from_host(store.as_context_mut().raw(), f.clone()) }),
         })
@@ -229,7 +244,7 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
     let imports: SmallVec<[Import<'_>; 16]> = imports
         .iter()
         .map(|d| match d {
-            Definition::Extern(item) => Import::Extern(*item),
+            Definition::Extern(item) => Import::Extern(item),
             Definition::Host(f) => Import::Host(f),
         })
         .collect();
@@ -252,6 +267,12 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`]; also if the linker had something of another store defined for an import.
     pub fn instantiate(&self, store: impl AsContextMut<Data = T>) -> Result<Instance> {
         instantiate(store, &self.module, &self.imports)
+    }
+
+    /// The first import that belongs to a store: with one, instances can only be made there.
+    pub fn bound_to_a_store(&self) -> Option<ImportType<'_>> {
+        let bound = |d: &Definition| !matches!(d, Definition::Host(_) | Definition::Extern(Extern::SharedMemory(_)));
+        self.module.imports().zip(&*self.imports).find_map(|(import, d)| bound(d).then_some(import))
     }
 
     /// The module.
@@ -284,6 +305,7 @@ fn belongs(store: &impl AsContext, item: &Extern) -> Result<()> {
         Extern::Func(f) => f.checked(store).map(drop),
         Extern::Table(t) => t.place(store).map(drop),
         Extern::Memory(m) => m.place(store).map(drop),
+        Extern::SharedMemory(m) => m.check_engine(&store.engine),
         Extern::Global(g) => g.checked(store).map(drop),
         Extern::Tag(t) => t.type_id(store).map(drop),
     }

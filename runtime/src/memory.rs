@@ -21,6 +21,12 @@ pub struct MemoryAccessError {
     size: usize,
 }
 
+impl MemoryAccessError {
+    pub(crate) fn new(offset: usize, len: usize, size: usize) -> Self {
+        Self { offset, len, size }
+    }
+}
+
 impl std::fmt::Display for MemoryAccessError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { offset, len, size } = self;
@@ -30,7 +36,17 @@ impl std::fmt::Display for MemoryAccessError {
 
 impl std::error::Error for MemoryAccessError {}
 
-/// A linear memory.
+/// Whether there can be a memory of this type.
+pub(crate) fn check_type(ty: &MemoryType) -> Result<()> {
+    ensure!(matches!(ty.page_size_log2, 0 | 16), "pages of 2^{} bytes are not possible", ty.page_size_log2);
+    let unlimited = MemoryType { limits: Limits { max: None, ..ty.limits }, ..*ty };
+    let most = unlimited.max_pages();
+    ensure!(ty.limits.min <= ty.limits.max.unwrap_or(most), "a memory's greatest size is below its initial size");
+    ensure!(ty.limits.max.unwrap_or(ty.limits.min) <= most, "a memory of this type can have at most {most} pages");
+    Ok(())
+}
+
+/// A linear memory of one store. Shared memories are [`SharedMemory`](crate::SharedMemory).
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
     store: StoreId,
@@ -51,12 +67,8 @@ impl Memory {
     /// # Errors
     /// If the type contradicts itself or is not supported, or there is no room for the memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self> {
-        ensure!(!ty.shared, "shared memories are not supported");
-        ensure!(matches!(ty.page_size_log2, 0 | 16), "pages of 2^{} bytes are not possible", ty.page_size_log2);
-        let unlimited = MemoryType { limits: Limits { max: None, ..ty.limits }, ..ty };
-        let most = unlimited.max_pages();
-        ensure!(ty.limits.min <= ty.limits.max.unwrap_or(most), "a memory's greatest size is below its initial size");
-        ensure!(ty.limits.max.unwrap_or(ty.limits.min) <= most, "a memory of this type can have at most {most} pages");
+        ensure!(!ty.shared, "a shared memory does not belong to a store: use `SharedMemory::new`");
+        check_type(&ty)?;
         let store = store.as_context_mut().raw();
         // SAFETY: the store is borrowed uniquely.
         unsafe {

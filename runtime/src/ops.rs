@@ -8,13 +8,15 @@
 //! For all of them: `vmctx` belongs to an instance of a live store to which nobody holds a Rust reference, and the
 //! indices are ones that validation accepted for the instance's module.
 
-use crate::instance::{InstanceData, instance};
+use crate::instance::{InstanceData, InstanceMemory, instance};
 use crate::module::ModuleInner;
+use crate::shared_memory::{self, SharedMemory, current_length};
 use crate::store::StoreOpaque;
 use crate::vm::table::TableStorage;
 use wasmc_environ::TrapCode;
 use wasmc_environ::types::{RefKind, ValType};
 use wasmc_environ::vmlayout::*;
+use wasmc_environ::vmoffsets::MemoryPlace;
 use wasmc_environ::*;
 
 /// Bulk operations on memory work on so many bytes at a time: between two pieces an interruption can be seen.
@@ -42,9 +44,9 @@ pub(crate) unsafe fn memory_definition(vmctx: *mut VMContextHead, index: MemoryI
     // SAFETY: see the file.
     unsafe {
         let module = module(vmctx);
-        match module.env.defined_memory(index) {
-            Some(i) => at(vmctx, module.offsets.memory(i)),
-            None => *at(vmctx, module.offsets.imported_memory(index)),
+        match module.offsets.memory_place(&module.env, index) {
+            MemoryPlace::Here(offset) => at(vmctx, offset),
+            MemoryPlace::Behind(offset) => *at(vmctx, offset),
         }
     }
 }
@@ -146,10 +148,14 @@ unsafe fn table_owner(vmctx: *mut VMContextHead, index: TableIndex) -> (*mut Ins
 pub(crate) unsafe fn grow_memory(owner: *mut InstanceData, index: DefinedMemoryIndex, delta: u64) -> Option<u64> {
     // SAFETY: see the file; the definition in the owner's `VMContext` is the one that everybody reads.
     unsafe {
-        let memory = &mut (&mut (*owner).memories)[index.index()];
-        let old = memory.grow(delta)?;
-        *at((*owner).vmctx, module((*owner).vmctx).offsets.memory(index)) = memory.definition();
-        Some(old)
+        match &mut (&mut (*owner).memories)[index.index()] {
+            InstanceMemory::Own(memory) => {
+                let old = memory.grow(delta)?;
+                *at((*owner).vmctx, module((*owner).vmctx).offsets.memory(index)) = memory.definition();
+                Some(old)
+            }
+            InstanceMemory::Shared(memory) => memory.try_grow(delta),
+        }
     }
 }
 
@@ -182,13 +188,85 @@ pub(crate) unsafe fn memory_grow(vmctx: *mut VMContextHead, index: MemoryIndex, 
 /// The address of `len` bytes from `start` of a memory.
 #[inline]
 pub(crate) unsafe fn bytes(memory: *mut VMMemoryDefinition, start: u64, len: u64) -> Result<*mut u8, TrapCode> {
-    // SAFETY: see the file.
-    let memory = unsafe { *memory };
-    if start.checked_add(len).is_none_or(|end| end > memory.current_length) {
-        return Err(TrapCode::MemoryOutOfBounds);
+    // SAFETY: see the file; a place within the memory is within its allocation.
+    unsafe {
+        if start.checked_add(len).is_none_or(|end| end > current_length(memory)) {
+            return Err(TrapCode::MemoryOutOfBounds);
+        }
+        Ok((*memory).base.add(start as usize))
     }
-    // SAFETY: within the memory, which is shorter than the address space.
-    Ok(unsafe { memory.base.add(start as usize) })
+}
+
+/// `memory.size`, in bytes.
+#[inline]
+pub(crate) unsafe fn memory_bytes(vmctx: *mut VMContextHead, memory: MemoryIndex) -> u64 {
+    // SAFETY: see the file.
+    unsafe { current_length(memory_definition(vmctx, memory)) }
+}
+
+/// The shared memory with an index of the instance's module; `None` if that memory is not shared.
+unsafe fn shared_memory<'a>(vmctx: *mut VMContextHead, index: MemoryIndex) -> Option<&'a SharedMemory> {
+    // SAFETY: see the file; the instance keeps its memories, and never exchanges one for another.
+    unsafe {
+        let (owner, index) = memory_owner(vmctx, index);
+        match &(&(*owner).memories)[index.index()] {
+            InstanceMemory::Own(_) => None,
+            InstanceMemory::Shared(memory) => Some(memory),
+        }
+    }
+}
+
+/// The address of an atomic access of `size` bytes, a power of two: first its alignment is checked, then its bounds. The
+/// address includes the instruction's static offset.
+#[inline]
+pub(crate) unsafe fn atomic_address(vmctx: *mut VMContextHead, memory: MemoryIndex, address: u64, size: u64) -> Result<*mut u8, TrapCode> {
+    // SAFETY: see the file.
+    unsafe { shared_memory::atomic_address(memory_definition(vmctx, memory), address, size) }
+}
+
+/// `memory.atomic.wait32`: a `WaitResult`.
+pub(crate) unsafe fn atomic_wait32(
+    vmctx: *mut VMContextHead,
+    memory: MemoryIndex,
+    address: u64,
+    expected: u32,
+    timeout: i64,
+) -> Result<u32, TrapCode> {
+    // SAFETY: see the file.
+    unsafe {
+        match shared_memory(vmctx, memory) {
+            Some(shared) => Ok(shared.atomic_wait32(address, expected, timeout)? as u32),
+            None => Err(atomic_address(vmctx, memory, address, 4).err().unwrap_or(TrapCode::AtomicWaitNonShared)),
+        }
+    }
+}
+
+/// `memory.atomic.wait64`: a `WaitResult`.
+pub(crate) unsafe fn atomic_wait64(
+    vmctx: *mut VMContextHead,
+    memory: MemoryIndex,
+    address: u64,
+    expected: u64,
+    timeout: i64,
+) -> Result<u32, TrapCode> {
+    // SAFETY: see the file.
+    unsafe {
+        match shared_memory(vmctx, memory) {
+            Some(shared) => Ok(shared.atomic_wait64(address, expected, timeout)? as u32),
+            None => Err(atomic_address(vmctx, memory, address, 8).err().unwrap_or(TrapCode::AtomicWaitNonShared)),
+        }
+    }
+}
+
+/// `memory.atomic.notify`: how many were woken. In a memory that is not shared nobody waits.
+pub(crate) unsafe fn atomic_notify(vmctx: *mut VMContextHead, memory: MemoryIndex, address: u64, count: u32) -> Result<u32, TrapCode> {
+    // SAFETY: see the file.
+    unsafe {
+        match shared_memory(vmctx, memory) {
+            Some(shared) => shared.atomic_notify(address, count),
+            None => atomic_address(vmctx, memory, address, 4).map(|_| 0),
+        }
+    }
 }
 
 /// `memory.copy`.

@@ -10,6 +10,7 @@ use crate::global::HostGlobal;
 use crate::instance::InstanceData;
 use crate::interp::InterpStack;
 use crate::registry::{KnownStubs, TypeRegistration};
+use crate::shared_memory::SharedMemory;
 use crate::value::{ExnRef, Roots};
 use crate::vm::heap::Heap;
 use crate::vm::{self, VmStore};
@@ -76,6 +77,8 @@ pub struct StoreOpaque {
     pub(crate) instances: Arena<InstanceData>,
     /// References of host functions that no instance imported (those that one did import are in its `InstanceData`).
     pub(crate) host_bindings: Arena<ExitBinding>,
+    /// The instances of the host that hold the shared memories that were imported.
+    pub(crate) shared_memories: Vec<(SharedMemory, *mut InstanceData)>,
     /// Globals that the host made.
     pub(crate) host_globals: Arena<HostGlobal>,
     /// Tags that the host made.
@@ -127,6 +130,7 @@ impl<T: 'static> Store<T> {
             id: StoreId::next(),
             instances: Arena::new(),
             host_bindings: Arena::new(),
+            shared_memories: Vec::new(),
             host_globals: Arena::new(),
             host_tags: Arena::new(),
             heap: Heap::new(),

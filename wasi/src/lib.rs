@@ -44,6 +44,7 @@ mod stdio;
 mod strings;
 #[cfg(test)]
 mod testing;
+mod threads;
 pub mod types;
 
 pub use ctx::{BrokenPipe, BuildError, DirAccess, WasiCtx, WasiCtxBuilder, WasiShared};
@@ -55,3 +56,4 @@ pub use link::add_to_linker;
 pub use preview1::Exit;
 pub use sandbox::PathResolution;
 pub use stdio::{Input, Output, OutputBuffer};
+pub use threads::{DEFAULT_MAX_THREADS, WasiThreads, needs_threads};

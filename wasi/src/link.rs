@@ -57,6 +57,12 @@ fn with<T: 'static, R>(
             let (bytes, data) = memory.data_and_store_mut(caller);
             function(context(data), &mut GuestMemory::new(bytes))
         }
+        Some(Extern::SharedMemory(memory)) => {
+            // SAFETY: as many bytes stay accessible as long as the handle lives, and nobody makes references to a shared memory.
+            #[allow(unsafe_code, reason = "the memory is reached by address, as in `guest`")]
+            let mut guest = unsafe { GuestMemory::from_raw(memory.data_ptr(), memory.data_size()) };
+            function(context(caller.data_mut()), &mut guest)
+        }
         _ => function(context(caller.data_mut()), &mut GuestMemory::new(&mut [])),
     }
 }

@@ -103,7 +103,7 @@ impl FuncTranslator<'_, '_> {
         let offset = self.builder.ins().ishl_imm_u(index, ENTRY_SIZE_LOG2);
         let entry = self.builder.ins().iadd(base, offset);
         let flags = self.trusted(Region::Runtime).with_readonly();
-        if self.env.uniform_table(table) != Some(wanted) {
+        if !self.env.uniform_table(table).is_some_and(|all| self.env.module.is_subtype(all, wanted)) {
             self.check_closed_type(entry, flags, wanted);
         }
         let code = self.builder.ins().sload32(flags, entry, ENTRY_CODE);
@@ -147,7 +147,7 @@ impl FuncTranslator<'_, '_> {
             self.trap_unless(reference, TrapCode::IndirectCallToNull);
         }
         let wanted = module.canonical[ty.index()];
-        let known = matches!(element.heap, HeapType::Concrete(t) if module.canonical[t.index()] == wanted);
+        let known = matches!(element.heap, HeapType::Concrete(t) if module.is_subtype(t, wanted));
         if !known {
             let flags = self.trusted(Region::Runtime).with_readonly();
             let actual = self.builder.ins().load(types::I32, flags, reference, offsets::FUNC_REF_TYPE_ID);

@@ -10,6 +10,7 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use wasmc_environ::MemoryIndex;
 use wasmc_environ::types::MemoryType;
 use wasmc_environ::vmlayout::offsets;
+use wasmc_environ::vmoffsets::MemoryPlace;
 use wasmparser::{MemArg, MemArgTarget};
 
 /// How the bytes of an access become a value.
@@ -81,10 +82,10 @@ impl FuncTranslator<'_, '_> {
         let flags = self.constant();
         let (entry, vmctx, env) = (self.entry(), self.vmctx, self.env);
         let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(entry);
-        let base = match env.module.defined_memory(memory) {
-            Some(defined) => cursor.ins().load(types::I64, flags, vmctx, env.offsets.memory(defined) as i32 + offsets::MEMORY_BASE),
-            None => {
-                let definition = cursor.ins().load(types::I64, flags, vmctx, env.offsets.imported_memory(memory) as i32);
+        let base = match env.offsets.memory_place(env.module, memory) {
+            MemoryPlace::Here(offset) => cursor.ins().load(types::I64, flags, vmctx, offset as i32 + offsets::MEMORY_BASE),
+            MemoryPlace::Behind(offset) => {
+                let definition = cursor.ins().load(types::I64, flags, vmctx, offset as i32);
                 cursor.ins().load(types::I64, flags, definition, offsets::MEMORY_BASE)
             }
         };
@@ -92,30 +93,47 @@ impl FuncTranslator<'_, '_> {
         base
     }
 
-    /// The size of a memory in bytes, which is a constant if it cannot grow.
+    /// The size of a memory in bytes, which is a constant if it cannot grow. Of a shared memory it can be an older, smaller
+    /// size, unless something orders this thread after the growth.
     pub(super) fn memory_length(&mut self, memory: MemoryIndex) -> Value {
+        let (base, offset) = match self.memory_length_at(memory) {
+            Ok(constant) => return constant,
+            Err(place) => place,
+        };
+        let flags = self.trusted(Region::Runtime);
+        self.builder.ins().load(types::I64, flags, base, offset)
+    }
+
+    /// The size of a memory if it is a constant, else base and offset of where it stands.
+    fn memory_length_at(&mut self, memory: MemoryIndex) -> Result<Value, (Value, i32)> {
         let ty = *self.memory_type(memory);
         if ty.limits.max == Some(ty.limits.min)
             && let Some(bytes) = ty.min_bytes()
         {
-            return self.builder.ins().iconst(types::I64, bytes as i64);
+            return Ok(self.builder.ins().iconst(types::I64, bytes as i64));
         }
-        let (base, offset) = match self.env.module.defined_memory(memory) {
-            Some(defined) => (self.vmctx, self.env.offsets.memory(defined) as i32),
-            None => {
+        Err(match self.env.offsets.memory_place(self.env.module, memory) {
+            MemoryPlace::Here(offset) => (self.vmctx, offset as i32 + offsets::MEMORY_LENGTH),
+            MemoryPlace::Behind(offset) => {
                 let flags = self.constant();
-                let offset = self.env.offsets.imported_memory(memory) as i32;
-                (self.builder.ins().load(types::I64, flags, self.vmctx, offset), 0)
+                (self.builder.ins().load(types::I64, flags, self.vmctx, offset as i32), offsets::MEMORY_LENGTH)
             }
-        };
-        let flags = self.trusted(Region::Runtime);
-        self.builder.ins().load(types::I64, flags, base, offset + offsets::MEMORY_LENGTH)
+        })
     }
 
     pub(super) fn memory_size(&mut self, memory: u32) {
         let memory = MemoryIndex::from_u32(memory);
         let ty = *self.memory_type(memory);
-        let bytes = self.memory_length(memory);
+        let flags = self.trusted(Region::Runtime);
+        let bytes = match self.memory_length_at(memory) {
+            Ok(constant) => constant,
+            // Another thread may grow it at any time: each time the size is asked for, memory is read.
+            Err((base, offset)) if ty.shared => {
+                let address = self.builder.ins().iadd_imm_u(base, i64::from(offset));
+                self.builder.ins().atomic_load(types::I64, flags, address)
+            }
+            Err((base, offset)) => self.builder.ins().load(types::I64, flags, base, offset),
+        };
         let pages = self.builder.ins().ushr_imm_u(bytes, i64::from(ty.page_size_log2));
         let pages = self.narrow(pages, ty.memory64);
         self.push(pages);

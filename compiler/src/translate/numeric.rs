@@ -24,6 +24,32 @@ impl FuncTranslator<'_, '_> {
         self.push(value);
     }
 
+    /// An operation on numbers of 128 bits, whose halves are operands of their own, the lower one below.
+    pub(super) fn wide(&mut self, f: impl FnOnce(FuncInstBuilder<'_, '_>, Value, Value) -> Value) {
+        let (b_low, b_high) = self.pop2();
+        let (a_low, a_high) = self.pop2();
+        let a = self.builder.ins().iconcat(a_low, a_high);
+        let b = self.builder.ins().iconcat(b_low, b_high);
+        let value = f(self.builder.ins(), a, b);
+        self.push_halves(value);
+    }
+
+    /// The whole product of two i64. The lowering sees that the operands are extended, and makes one multiplication of
+    /// it; `umulhi` and `imul` apart would be two.
+    pub(super) fn mul_wide(&mut self, signed: bool) {
+        let (a, b) = self.pop2();
+        let mut extend = |v| if signed { self.builder.ins().sextend(types::I128, v) } else { self.builder.ins().uextend(types::I128, v) };
+        let (a, b) = (extend(a), extend(b));
+        let value = self.builder.ins().imul(a, b);
+        self.push_halves(value);
+    }
+
+    fn push_halves(&mut self, value: Value) {
+        let (low, high) = self.builder.ins().isplit(value);
+        self.push(low);
+        self.push(high);
+    }
+
     pub(super) fn icmp(&mut self, condition: IntCC) {
         let (a, b) = self.pop2();
         let value = self.builder.ins().icmp(condition, a, b);

@@ -8,6 +8,7 @@ use super::{FuncTranslator, simd};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, immediates, types};
 use wasmc_environ::TrapCode;
+use wasmc_environ::decode::check_supported;
 use wasmc_environ::jit::CompileError;
 use wasmc_environ::types::ValType;
 use wasmparser::Operator;
@@ -20,12 +21,16 @@ impl FuncTranslator<'_, '_> {
             Operator::Loop { blockty } => return self.loop_(*blockty),
             Operator::If { blockty } => return self.if_(*blockty),
             Operator::TryTable { try_table } => return self.try_table(try_table),
+            Operator::Try { blockty } => return self.legacy_try(*blockty),
+            Operator::Catch { .. } | Operator::CatchAll => return self.legacy_catch(),
+            Operator::Delegate { .. } => return self.delegate(),
             Operator::Else => {
                 self.else_();
                 return Ok(());
             }
             Operator::End => return self.end(),
-            _ if !self.reachable => return Ok(()),
+            // What is not supported is refused here, too: a module is valid or not, on every tier.
+            _ if !self.reachable => return Ok(check_supported(op, self.offset)?),
             _ => {}
         }
         match op {
@@ -43,6 +48,7 @@ impl FuncTranslator<'_, '_> {
             Operator::ReturnCallRef { type_index } => self.call_ref(*type_index, CallKind::Tail),
             Operator::Throw { tag_index } => self.throw(*tag_index),
             Operator::ThrowRef => self.throw_ref(),
+            Operator::Rethrow { relative_depth } => self.rethrow(*relative_depth),
 
             Operator::Drop => {
                 self.pop();
@@ -198,7 +204,13 @@ impl FuncTranslator<'_, '_> {
             Operator::F32ReinterpretI32 => self.reinterpret(types::F32),
             Operator::F64ReinterpretI64 => self.reinterpret(types::F64),
 
+            Operator::I64Add128 => self.wide(|ins, a, b| ins.iadd(a, b)),
+            Operator::I64Sub128 => self.wide(|ins, a, b| ins.isub(a, b)),
+            Operator::I64MulWideS => self.mul_wide(true),
+            Operator::I64MulWideU => self.mul_wide(false),
+
             op if simd::is_simd(op) => return simd::translate(self, op),
+            op if self.atomic(op) => {}
             other => return Err(self.unsupported(format!("the operator {}", operator_name(other)))),
         }
         Ok(())

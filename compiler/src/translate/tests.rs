@@ -61,15 +61,11 @@ pub(super) fn isas() -> Vec<OwnedTargetIsa> {
 pub(super) struct Options {
     pub(super) tunables: Tunables,
     pub(super) scan_tables: bool,
-    /// Proposals that only the bodies use; modules cannot declare anything of theirs yet.
-    pub(super) extra: wasmparser::WasmFeatures,
-    /// Changes the decoded module, to reach what modules cannot declare yet.
-    pub(super) patch: fn(&mut wasmc_environ::Module),
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tunables: Tunables::default(), scan_tables: true, extra: wasmparser::WasmFeatures::empty(), patch: |_| {} }
+        Self { tunables: Tunables::default(), scan_tables: true }
     }
 }
 
@@ -79,7 +75,7 @@ pub(super) fn translate_module(wasm: &[u8], isa: &dyn TargetIsa, compile: bool) 
 }
 
 pub(super) fn translate_with(wasm: &[u8], isa: &dyn TargetIsa, compile: bool, options: &Options) -> Result<Vec<String>, CompileError> {
-    let Decoded { mut module, functions } = decode(wasm, &Features::default())?;
+    let Decoded { mut module, functions } = decode(wasm, &Features::all())?;
     if options.scan_tables {
         let mut touched = Vec::new();
         for f in &functions {
@@ -87,14 +83,12 @@ pub(super) fn translate_with(wasm: &[u8], isa: &dyn TargetIsa, compile: bool, op
         }
         module.closed_tables = scan::closed_tables(&module, |t| touched.contains(&t));
     }
-    (options.patch)(&mut module);
     let offsets = VMOffsets::new(&module).unwrap();
     let env = ModuleEnv::new(&module, &offsets, &options.tunables, isa);
     let mut cx = TranslateContext::default();
     let mut codegen = Context::new();
     let mut texts = Vec::new();
-    for (i, mut f) in functions.into_iter().enumerate() {
-        f.validator.features |= options.extra;
+    for (i, f) in functions.into_iter().enumerate() {
         codegen.clear();
         translate_function(&env, &mut cx, DefinedFuncIndex::from_u32(i as u32), f, &mut codegen.func)?;
         texts.push(if compile { codegen.func.display().to_string() } else { String::new() });
@@ -131,7 +125,7 @@ fn check_relocations(code: &cranelift_codegen::CompiledCode) {
 }
 
 /// Translates a module in every way; the CLIF of its functions on x86-64 with the usual options.
-fn check_with(wat: &str, options: &Options) -> Vec<String> {
+pub(super) fn check_with(wat: &str, options: &Options) -> Vec<String> {
     let wasm = wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}\n{wat}"));
     let mut first = None;
     for isa in isas() {
@@ -139,7 +133,7 @@ fn check_with(wat: &str, options: &Options) -> Vec<String> {
             [(true, true, true), (false, false, true), (true, true, false), (false, false, false)]
         {
             let tunables = Tunables { static_memory, spectre_tables, ..options.tunables.clone() };
-            let options = Options { tunables, scan_tables, ..options.clone() };
+            let options = Options { tunables, scan_tables };
             let texts = translate_with(&wasm, &*isa, true, &options).unwrap_or_else(|e| panic!("{e}\n{wat}"));
             first.get_or_insert(texts);
         }
@@ -147,7 +141,7 @@ fn check_with(wat: &str, options: &Options) -> Vec<String> {
     first.unwrap()
 }
 
-fn check(wat: &str) -> Vec<String> {
+pub(super) fn check(wat: &str) -> Vec<String> {
     check_with(wat, &Options::default())
 }
 
@@ -156,7 +150,7 @@ fn body(types: &str, body: &str) -> Vec<String> {
     check(&format!("(module (memory 1) (func {types} {body}))"))
 }
 
-fn count(text: &str, what: &str) -> usize {
+pub(super) fn count(text: &str, what: &str) -> usize {
     text.matches(what).count()
 }
 
@@ -251,15 +245,14 @@ fn memory_accesses() {
     assert_eq!(count(text, "readonly can_move"), 1, "one load of the base: {text}");
 }
 
-/// memory64 and custom page sizes are not offered yet, but their checks are there.
+/// One comparison and one trap an access, whatever the offset.
 #[test]
 fn checked_memory() {
-    let wat = "(module (memory 1) (func (param i32 i64) (result i64)
-        (i64.store offset=0xffffffff (local.get 0) (local.get 1)) (i64.load (local.get 0))))";
-    for patch in [(|m: &mut wasmc_environ::Module| m.memories[0].memory64 = true) as fn(&mut wasmc_environ::Module), |m| {
-        m.memories[0].page_size_log2 = 0
-    }] {
-        let text = &check_with(wat, &Options { patch, ..Options::default() })[0];
+    for (memory, index) in [("i64 1", "i64"), ("1 (pagesize 1)", "i32"), ("i64 2 2 (pagesize 1)", "i64")] {
+        let text = &check(&format!(
+            "(module (memory {memory}) (func (param {index} i64) (result i64)
+                (i64.store offset=0xffffffff (local.get 0) (local.get 1)) (i64.load (local.get 0))))"
+        ))[0];
         assert_eq!(count(text, "select_spectre_guard"), 2);
         assert_eq!(count(text, "trapnz"), 2);
     }
@@ -342,9 +335,7 @@ fn references() {
 
 #[test]
 fn typed_function_references() {
-    let options =
-        Options { extra: wasmparser::WasmFeatures::FUNCTION_REFERENCES.union(wasmparser::WasmFeatures::GC), ..Options::default() };
-    check_with(
+    check(
         r#"(module
         (type $t (func (param i32) (result i32)))
         (func $f (type $t) (local.get 0)) (elem declare func $f)
@@ -355,7 +346,6 @@ fn typed_function_references() {
         (func (param funcref) (result funcref)
             (block $ok (result (ref func)) (br_on_non_null $ok (local.get 0)) (unreachable)))
         (func (param externref) (drop (ref.as_non_null (local.get 0)))))"#,
-        &options,
     );
 }
 
@@ -444,13 +434,10 @@ fn closed_and_open_tables() {
 
 #[test]
 fn subtypes_ask_the_runtime() {
-    // The type section cannot declare them yet, so the finality is changed after decoding.
-    let options = Options { patch: |m| m.types.iter_mut().for_each(|t| t.is_final = false), ..Options::default() };
-    let texts = check_with(
-        r#"(module (type $a (func)) (type $b (func (param i32))) (func $f (type $b))
+    let texts = check(
+        r#"(module (type $a (sub (func))) (type $b (sub (func (param i32)))) (func $f (type $b))
         (table $c 3 funcref) (elem (table $c) (i32.const 0) func $f) (table $o 3 funcref) (export "o" (table $o))
         (func (call_indirect $c (type $a) (i32.const 0))) (func (call_indirect $o (type $a) (i32.const 0))))"#,
-        &options,
     );
     assert_eq!(count(&texts[1], "  call ") + count(&texts[1], "= call "), 1, "{}", texts[1]);
     assert_eq!(count(&texts[2], "= call "), 1, "{}", texts[2]);

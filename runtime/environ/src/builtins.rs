@@ -122,6 +122,14 @@ builtins! {
     infallible trunc_f64(F64) -> F64;
     /// `f64.nearest`.
     infallible nearest_f64(F64) -> F64;
+    /// `memory.atomic.wait32`: memory, address with the static offset in it, expected value, timeout in nanoseconds (negative:
+    /// for ever); 0 woken, 1 another value was there, 2 timed out. Checks alignment, then bounds, then that the memory is shared.
+    fallible memory_atomic_wait32(I32, I64, I32, I64) -> I32;
+    /// `memory.atomic.wait64`.
+    fallible memory_atomic_wait64(I32, I64, I64, I64) -> I32;
+    /// `memory.atomic.notify`: memory, address with the static offset in it, how many to wake; how many were woken. Checks
+    /// alignment, then bounds; in a memory that is not shared nobody waits.
+    fallible memory_atomic_notify(I32, I64, I32) -> I32;
     /// Fused multiply-add (`f64x2.relaxed_madd`), a lane at a time, where the target has no instruction for it.
     infallible fma_f64(F64, F64, F64) -> F64;
 }

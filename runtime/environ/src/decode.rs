@@ -109,8 +109,11 @@ pub fn validate_body(f: FunctionToValidate<'_>, allocations: FuncValidatorAlloca
 }
 
 /// Refuses the instructions that validation accepts for the sake of recursion groups (see `Features::to_wasmparser`).
+///
+/// # Errors
+/// If the instruction, found at `offset`, is one of them.
 #[inline]
-fn check_supported(op: &Operator<'_>, offset: u64) -> Result<(), DecodeError> {
+pub fn check_supported(op: &Operator<'_>, offset: u64) -> Result<(), DecodeError> {
     macro_rules! of_garbage_collection {
         ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
             match op {

@@ -207,13 +207,13 @@ pub const EXN_ESCAPED: u32 = 1;
 /// Offset of the first payload slot from the header.
 pub const EXN_PAYLOAD_OFFSET: u32 = size_of::<VMExnObject>() as u32;
 
-/// A memory.
+/// A memory. That of a shared memory is read by all threads while one of them grows it: see `current_length`.
 #[derive(Copy, Clone, Debug)]
 #[repr(C)]
 pub struct VMMemoryDefinition {
     /// First byte. Never changes.
     pub base: *mut u8,
-    /// Size in bytes.
+    /// Size in bytes. Never shrinks. Of a shared memory it is written and read atomically.
     pub current_length: u64,
 }
 

@@ -22,6 +22,15 @@ pub struct VMOffsets {
     size: u32,
 }
 
+/// Where a memory's `VMMemoryDefinition` is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum MemoryPlace {
+    /// In the `VMContext`, at this offset.
+    Here(u32),
+    /// Behind the pointer that is in the `VMContext` at this offset.
+    Behind(u32),
+}
+
 macro_rules! accessors {
     ($($(#[$doc:meta])* $name:ident $field:ident $index:ident $ty:ty;)*) => {$(
         $(#[$doc])*
@@ -71,7 +80,8 @@ impl VMOffsets {
     }
 
     accessors! {
-        /// The `VMMemoryDefinition` of a defined memory.
+        /// The slot of a defined memory: its `VMMemoryDefinition`, or, if the memory is shared, a pointer to the one that all
+        /// stores and threads share. `memory_place` tells them apart.
         memory memories DefinedMemoryIndex VMMemoryDefinition;
         /// The `*mut VMMemoryDefinition` of an imported memory.
         imported_memory imported_memories MemoryIndex u64;
@@ -92,6 +102,15 @@ impl VMOffsets {
         /// The `VMFuncRef` of a function of which a reference can exist. Those of imported functions are not used:
         /// an import's reference is the one in its `VMFunctionImport`.
         func_ref func_refs FuncRefIndex VMFuncRef;
+    }
+
+    /// Where the `VMMemoryDefinition` of a memory is: imported memories and shared ones are behind a pointer.
+    pub fn memory_place(&self, module: &Module, index: MemoryIndex) -> MemoryPlace {
+        match module.defined_memory(index) {
+            Some(defined) if module.memories[index.index()].shared => MemoryPlace::Behind(self.memory(defined)),
+            Some(defined) => MemoryPlace::Here(self.memory(defined)),
+            None => MemoryPlace::Behind(self.imported_memory(index)),
+        }
     }
 
     /// Size of the whole `VMContext`.

@@ -334,6 +334,7 @@ fn images(meta: &ArtifactMeta, sections: &Sections) -> Check {
         let in_section = i.offset.checked_add(i.size).is_some_and(|end| end <= section);
         let in_memory = i.target.checked_add(i.size).is_some_and(|end| ty.min_bytes().is_some_and(|min| end <= min));
         require(aligned && in_section && in_memory, "memory image outside its section or memory")?;
+        require(!ty.shared, "memory image of a shared memory")?;
     }
     Ok(())
 }

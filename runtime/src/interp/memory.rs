@@ -4,6 +4,8 @@
 
 use super::call::defined_at;
 use super::dispatch::*;
+use super::frame::reload;
+use crate::shared_memory::current_length;
 use core::marker::PhantomData;
 use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
@@ -99,8 +101,31 @@ impl<const F: usize> Address for Far<F> {
             let memory = defined_at::<VMMemoryDefinition>((*r.cx).vmctx, word::<2>(r) as u32);
             let at = (*slot::<F>(r)).checked_add(word::<3>(r))?;
             let end = at.checked_add(size as u64)?;
-            if end > (*memory).current_length { None } else { Some((*memory).base.add(at as usize)) }
+            if end > current_length(memory) { None } else { Some((*memory).base.add(at as usize)) }
         }
+    }
+}
+
+/// Ends an access that did not find its bytes in memory 0 as the registers know it.
+macro_rules! outside {
+    ($r:ident) => {
+        return $crate::interp::memory::look_again($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
+    };
+}
+pub(super) use outside;
+
+op! {
+    /// Another thread can have grown a shared memory since its length came into a register: then the instruction runs again,
+    /// else it traps. As long as an access finds its bytes, it need not ask.
+    #[cold]
+    #[inline(never)]
+    look_again[] |r| {
+        let known = r.len;
+        reload(&mut r);
+        if r.len > known {
+            return go(r);
+        }
+        trap!(r, TrapCode::MemoryOutOfBounds)
     }
 }
 
@@ -127,7 +152,7 @@ op! {
                 D::put(&mut r, v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -139,7 +164,7 @@ op! {
                 p.cast::<T::Raw>().write_unaligned(v);
                 next!(r, const { longer(X::WORDS, V::WORDS) })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -151,7 +176,7 @@ op! {
                 slot::<0>(&r).cast::<[u64; 2]>().write(v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -163,7 +188,7 @@ op! {
                 p.cast::<[u64; 2]>().write_unaligned(v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 }

@@ -140,7 +140,7 @@ slow_operators! {
     /// `field 0 = size`; word 2: memory, log2 of its page size.
     MemorySize |o| {
         let (memory, page_size) = o.indices();
-        let bytes = (*ops::memory_definition(o.vmctx, MemoryIndex::from_u32(memory))).current_length;
+        let bytes = ops::memory_bytes(o.vmctx, MemoryIndex::from_u32(memory));
         o.set(0, bytes >> page_size);
         Ok(())
     };

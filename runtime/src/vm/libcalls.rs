@@ -79,6 +79,12 @@ fallible! {
         done(ops::memory_fill(vmctx, memory(index), dst, value as u8, len));
     memory_init(vmctx, index: u32, data: u32, dst: u64, src: u32, len: u32) =
         done(ops::memory_init(vmctx, memory(index), DataIndex::from_u32(data), dst, src, len));
+    memory_atomic_wait32(vmctx, index: u32, address: u64, expected: u32, timeout: i64) =
+        ops::atomic_wait32(vmctx, memory(index), address, expected, timeout).map(u64::from);
+    memory_atomic_wait64(vmctx, index: u32, address: u64, expected: u64, timeout: i64) =
+        ops::atomic_wait64(vmctx, memory(index), address, expected, timeout).map(u64::from);
+    memory_atomic_notify(vmctx, index: u32, address: u64, count: u32) =
+        ops::atomic_notify(vmctx, memory(index), address, count).map(u64::from);
     table_grow(vmctx, index: u32, delta: u64, init: u64) = Ok(ops::table_grow(vmctx, table_index(index), delta, init) as u64);
     table_fill(vmctx, index: u32, dst: u64, value: u64, len: u64) =
         done(ops::table_fill(vmctx, table_index(index), dst, value, len));

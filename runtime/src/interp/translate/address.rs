@@ -12,6 +12,7 @@ use super::operand::{Operand, Place};
 use super::{Translator, class, invalid};
 use crate::Result;
 use wasmc_environ::MemoryIndex;
+use wasmc_environ::vmoffsets::MemoryPlace;
 use wasmc_environ::wasmparser::{MemArg, MemArgTarget};
 
 /// An i32 that is not computed yet: `base + (index << shift) + imm`. With a base there is no immediate.
@@ -219,10 +220,9 @@ impl Translator<'_> {
 
     /// The offset of a memory's definition in the `VMContext`, as `defined_at` takes it.
     fn memory_offset(&self, memory: MemoryIndex) -> u32 {
-        let offsets = &self.module.offsets;
-        match self.env.defined_memory(memory) {
-            Some(defined) => offsets.memory(defined),
-            None => offsets.imported_memory(memory) | super::super::call::IMPORTED,
+        match self.module.offsets.memory_place(self.env, memory) {
+            MemoryPlace::Here(offset) => offset,
+            MemoryPlace::Behind(offset) => offset | super::super::call::IMPORTED,
         }
     }
 

@@ -97,6 +97,11 @@ impl Translator<'_> {
                 Operator::Else => self.else_(),
                 Operator::End => self.end(),
                 Operator::TryTable { try_table } => self.try_table(try_table),
+                Operator::Try { blockty } => self.legacy_try(*blockty),
+                Operator::Catch { tag_index } => self.legacy_catch(Some(*tag_index)),
+                Operator::CatchAll => self.legacy_catch(None),
+                Operator::Delegate { relative_depth } => self.delegate(*relative_depth),
+                Operator::Rethrow { relative_depth } => self.rethrow(*relative_depth),
                 Operator::Br { relative_depth } => self.br(*relative_depth),
                 Operator::BrIf { relative_depth } => self.br_if(*relative_depth),
                 Operator::BrTable { targets } => self.br_table(targets),
@@ -206,6 +211,10 @@ impl Translator<'_> {
                     self.conditional_branch(condition, true, *relative_depth)?;
                     self.pop().map(|_| ())
                 }
+                Operator::I64Add128 => self.wide_sum(false),
+                Operator::I64Sub128 => self.wide_sum(true),
+                Operator::I64MulWideS => self.wide_product(true),
+                Operator::I64MulWideU => self.wide_product(false),
                 other => self.vector_operator(other),
             }
         }
@@ -214,10 +223,15 @@ impl Translator<'_> {
     /// In unreachable code only the structure of blocks matters.
     fn unreachable_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
         match operator {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => self.skipped += 1,
-            Operator::End if self.skipped > 0 => self.skipped -= 1,
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } | Operator::Try { .. } => {
+                self.skipped += 1
+            }
+            Operator::End | Operator::Delegate { .. } if self.skipped > 0 => self.skipped -= 1,
             Operator::End => return self.end(),
+            Operator::Delegate { relative_depth } => return self.delegate(*relative_depth),
             Operator::Else if self.skipped == 0 => return self.else_(),
+            Operator::Catch { tag_index } if self.skipped == 0 => return self.legacy_catch(Some(*tag_index)),
+            Operator::CatchAll if self.skipped == 0 => return self.legacy_catch(None),
             _ => {}
         }
         Ok(())

@@ -5,6 +5,8 @@
 use crate::*;
 use std::fmt::Write as _;
 
+mod proposals;
+
 fn engine() -> Engine {
     Engine::new(Config::new().tier(Tier::Interpreted)).expect("a valid configuration")
 }
