@@ -38,12 +38,14 @@ mod hooks;
 mod host;
 mod limits;
 mod link;
+mod net;
 pub mod preview1;
 mod sandbox;
 mod stdio;
 mod strings;
 #[cfg(test)]
 mod testing;
+mod trace;
 pub mod types;
 
 pub use ctx::{BrokenPipe, BuildError, DirAccess, WasiCtx, WasiCtxBuilder, WasiShared};
@@ -51,7 +53,9 @@ pub use errno::Errno;
 pub use guest::GuestMemory;
 pub use hooks::{SeededRandom, VirtualClock, WasiClocks, WasiRandom};
 pub use limits::WasiLimits;
-pub use link::add_to_linker;
+pub use link::{add_imports_to_linker, add_to_linker};
+pub use net::NetGrant;
 pub use preview1::Exit;
 pub use sandbox::PathResolution;
-pub use stdio::{Input, Output, OutputBuffer};
+pub use stdio::{Input, InputPipe, Output, OutputBuffer};
+pub use trace::Tracer;
