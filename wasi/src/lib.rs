@@ -56,4 +56,4 @@ pub use link::add_to_linker;
 pub use preview1::Exit;
 pub use sandbox::PathResolution;
 pub use stdio::{Input, Output, OutputBuffer};
-pub use threads::{DEFAULT_MAX_THREADS, WasiThreads, needs_threads};
+pub use threads::{DEFAULT_MAX_THREADS, ThreadsError, WasiThreads, needs_threads};

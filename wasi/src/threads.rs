@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use wasmc_runtime::{
     Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, MemoryType, Module, Result, SharedMemory, Store, ValType,
 };
@@ -44,6 +44,34 @@ pub struct WasiThreads<T: 'static> {
     ended: AtomicBool,
     fork: Box<dyn Fn(&mut T) -> T + Send + Sync>,
     on_end: Box<dyn Fn(Error) + Send + Sync>,
+}
+
+/// Why a program cannot have threads.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ThreadsError {
+    /// It has no function for a thread to begin with.
+    #[error("a program with threads exports `wasi_thread_start` as {wanted}, but this one {}", match found {
+        Some(other) => format!("exports {other}"),
+        None => "does not".to_owned(),
+    })]
+    Entry {
+        /// The type that the export must have.
+        wanted: ExternType,
+        /// What is exported.
+        found: Option<ExternType>,
+    },
+    /// Its threads would share nothing.
+    #[error("a program with threads imports a shared memory, but this one does not")]
+    NoSharedMemory,
+    /// It imports something that only one store can use.
+    #[error(
+        "each thread of the program has an instance of its own in a store of its own, but the {import} that it imports belongs to one store"
+    )]
+    Bound {
+        /// Type and names of the import.
+        import: String,
+    },
 }
 
 /// The numbers that are in use.
@@ -105,11 +133,8 @@ impl<T: Send + 'static> WasiThreads<T> {
     ) -> Result<Arc<Self>> {
         let entry = module.exports().find(|e| e.name == ENTRY).map(|e| e.ty);
         let wanted = FuncType::new([ValType::I32, ValType::I32], []);
-        match entry {
-            Some(ExternType::Func(ty)) if ty == wanted => {}
-            Some(other) => bail!("a program with threads exports `{ENTRY}` as {}, but this is {other}", ExternType::Func(wanted)),
-            None => bail!("a program with threads exports a function `{ENTRY}`, but this one does not"),
-        }
+        let wanted = ExternType::Func(wanted);
+        ensure!(entry.as_ref() == Some(&wanted), ThreadsError::Entry { wanted, found: entry });
         let engine = linker.engine().clone();
         let mut shares = false;
         for (from, name, ty) in shared_imports(module) {
@@ -119,7 +144,7 @@ impl<T: Send + 'static> WasiThreads<T> {
                 linker.define_shared_memory(from, name, memory)?;
             }
         }
-        ensure!(shares, "a program with threads imports a shared memory, but this one does not");
+        ensure!(shares, ThreadsError::NoSharedMemory);
         let this = Arc::new(Self {
             engine,
             program: OnceLock::new(),
@@ -137,13 +162,7 @@ impl<T: Send + 'static> WasiThreads<T> {
         })?;
         let program = linker.instantiate_pre(module)?;
         if let Some(import) = program.bound_to_a_store() {
-            bail!(
-                "each thread of the program has its own instance in its own store, but the {} `{}`.`{}` that it imports belongs to one \
-                 store",
-                import.ty,
-                import.module,
-                import.name
-            );
+            return Err(ThreadsError::Bound { import: format!("{} `{}`.`{}`", import.ty, import.module, import.name) }.into());
         }
         // It was made here, and nobody has set it.
         let _ = this.program.set(program);
