@@ -25,7 +25,9 @@ fn seeds(seeds: &mut dyn Iterator<Item = u64>) {
     let machines = Machines::new();
     let mut summary = Summary::default();
     for seed in seeds {
-        if std::env::var_os("WASMC_DIFF_TRACE").is_some() { eprintln!("seed {seed}"); }
+        if std::env::var_os("WASMC_DIFF_TRACE").is_some() {
+            eprintln!("seed {seed}");
+        }
         let mut one = Summary::default();
         machines.check(seed, &mut one);
         for failure in &one.failures {

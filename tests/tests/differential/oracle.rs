@@ -4,8 +4,8 @@ use super::generate::Case;
 use super::scenario::{self, Event, Log, Outcome, Reply, Rng, Value, View};
 use super::shape::{Heap, Ty};
 use wasmi::{
-    AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module, Mutability,
-    Nullable, Ref, Store, StoreContextMut, Table, TrapCode, V128, Val, ValType,
+    AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module,
+    Mutability, Nullable, Ref, Store, StoreContextMut, Table, TrapCode, V128, Val, ValType,
 };
 
 /// The engine.

@@ -218,9 +218,7 @@ impl Reencode for Pass<'_> {
         match heap {
             wp::HeapType::Abstract { ty: A::Any | A::Eq | A::I31 | A::Struct | A::Array, .. } => Ok(extern_heap()),
             wp::HeapType::Abstract { ty: A::None, .. } => Ok(HeapType::Abstract { shared: false, ty: AbstractHeapType::NoExtern }),
-            wp::HeapType::Concrete(i) | wp::HeapType::Exact(i)
-                if i.as_module_index().is_some_and(|i| !self.is_function_type(i)) =>
-            {
+            wp::HeapType::Concrete(i) | wp::HeapType::Exact(i) if i.as_module_index().is_some_and(|i| !self.is_function_type(i)) => {
                 Ok(extern_heap())
             }
             other => utils::heap_type(self, other),

@@ -233,8 +233,7 @@ pub fn value(log: &Log, rng: &mut Rng, ty: Ty) -> Option<Value> {
             if nullable && rng.one_in(3) {
                 return Some(Value::Null);
             }
-            let functions: Vec<&str> =
-                if log.ready { log.shape.exported_functions().map(|(name, _)| name).collect() } else { Vec::new() };
+            let functions: Vec<&str> = if log.ready { log.shape.exported_functions().map(|(name, _)| name).collect() } else { Vec::new() };
             match heap {
                 Heap::Extern => Value::Extern(rng.below(1000) as u32),
                 Heap::Func if !functions.is_empty() => Value::Func(functions[rng.below(functions.len() as u64) as usize].to_owned()),

@@ -167,9 +167,7 @@ pub fn read(wasm: &[u8], exact_nans: bool) -> Result<Shape, wp::Error> {
                         wp::ExternalKind::Table => Export::Table,
                         wp::ExternalKind::Memory => Export::Memory,
                         wp::ExternalKind::Tag => Export::Tag,
-                        wp::ExternalKind::Global => {
-                            Export::Global { ty: ty(globals[index].content_type), mutable: globals[index].mutable }
-                        }
+                        wp::ExternalKind::Global => Export::Global { ty: ty(globals[index].content_type), mutable: globals[index].mutable },
                     };
                     shape.exports.push((export.name.to_owned(), what));
                 }

@@ -61,7 +61,8 @@ impl Engines {
             Way::Mixed => &self.mixed,
             Way::Checked => &self.checked,
         };
-        let mut store = Store::new(engine, Host { log: Log::new(case.seed, case.shape.clone()), instance: None, tags: Vec::new(), last_error: None });
+        let mut store =
+            Store::new(engine, Host { log: Log::new(case.seed, case.shape.clone()), instance: None, tags: Vec::new(), last_error: None });
         let module = if way == Way::Artifact { artifact(engine, &case.wasm) } else { Module::new(engine, &case.wasm) };
         let instantiated = match module.and_then(|module| instantiate(&mut store, &module)) {
             Ok(instance) => {
