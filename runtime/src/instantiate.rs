@@ -25,7 +25,7 @@ use std::alloc::{alloc_zeroed, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
-use wasmc_environ::module::{ElementItems, Module as EnvModule, SegmentMode};
+use wasmc_environ::module::{ElementItems, EntityIndex, Module as EnvModule, SegmentMode};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::*;
@@ -67,6 +67,9 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
             let store = &mut *store;
             store.instances.pop();
             return Err(e);
+        }
+        if let Some(EntityIndex::Memory(index)) = module.export("memory") {
+            (*this).exported_memory = ops::memory_definition((*this).vmctx, index);
         }
         initialize(this)?;
         Ok(Instance::from_raw((*store).id, NonNull::new_unchecked(this)))
@@ -270,6 +273,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut In
         exit_contexts: Vec::new(),
         bindings: Vec::new(),
         host_funcs: Vec::new(),
+        exported_memory: std::ptr::null_mut(),
     };
     // SAFETY: by the caller; the `VMContext` was just made, and the module keeps its types.
     unsafe {
@@ -482,13 +486,16 @@ unsafe fn tables(this: *mut InstanceData, init: impl Fn(usize) -> u64) -> Result
         let imported = module.env.num_imported_tables as usize;
         for (i, ty) in module.env.tables[imported..].iter().enumerate() {
             let index = DefinedTableIndex::from_u32(i as u32);
-            let table = match module.env.closed_table(module.env.table_index(index)) {
-                Some(_) => None,
-                None => Some(TableStorage::new(ty, init(i))?),
+            let (table, definition) = match module.env.closed_table(module.env.table_index(index)) {
+                // Interpreted code still asks for the size.
+                Some(closed) => (None, VMTableDefinition { base: std::ptr::null_mut(), current_elements: closed.elements.len() as u64 }),
+                None => {
+                    let table = TableStorage::new(ty, init(i))?;
+                    let definition = table.definition();
+                    (Some(table), definition)
+                }
             };
-            if let Some(table) = &table {
-                *at((*this).vmctx, module.offsets.table(index)) = table.definition();
-            }
+            *at((*this).vmctx, module.offsets.table(index)) = definition;
             (*this).tables.push(table);
         }
     }
