@@ -136,10 +136,9 @@ fn every_program_passes_on_every_tier() {
     let failures: Vec<String> = found
         .into_par_iter()
         .flat_map(|wasm| match Case::read(wasm) {
-            Ok(case) => Tier::ALL
-                .iter()
-                .filter_map(|tier| case.run(*tier).err().map(|error| format!("{}: {error}", case.name(*tier))))
-                .collect(),
+            Ok(case) => {
+                Tier::ALL.iter().filter_map(|tier| case.run(*tier).err().map(|error| format!("{}: {error}", case.name(*tier)))).collect()
+            }
             Err(error) => vec![error],
         })
         .collect();
