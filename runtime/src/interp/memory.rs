@@ -1,6 +1,9 @@
 //! Loads and stores. Every access is checked against the memory's current length; for memory 0 base and length are in
 //! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction;
 //! whatever does not fit that (another memory, 64-bit addresses, larger offsets) takes the `Far` form.
+//!
+//! Other threads may access a shared memory at the same time. Each handler makes one access, whose value it only hands on, so
+//! what such a race can give is what the machine gives, as with compiled code.
 
 use super::call::defined_at;
 use super::dispatch::*;

@@ -470,7 +470,7 @@ impl Program {
     fn evaluate(&self, mut locals: Vec<u64>) -> u64 {
         let mut memory = vec![0u8; 1024];
         let mut stack: Vec<u64> = Vec::new();
-        let mut pop = |stack: &mut Vec<u64>| stack.pop().expect("an operand");
+        let pop = |stack: &mut Vec<u64>| stack.pop().expect("an operand");
         for step in &self.0 {
             match *step {
                 Step::Get(i) => stack.push(locals[i]),

@@ -3,6 +3,8 @@
 
 use super::{call, trap_of};
 use crate::*;
+use wasmc_environ::features::Features;
+use wasmc_environ::types::{Limits, MemoryType};
 
 /// A module with the export `f`: so many locals of type i64 after those of `head`, which are above what a field can name.
 fn far(head: &str, body: &str) -> String {
@@ -22,8 +24,9 @@ fn wide_arithmetic_beyond_the_fields_of_an_instruction() {
     );
     let x: i128 = 1000;
     let (high, low) = (-1i128, 7i128);
+    // What is subtracted is -x.
     let sum = (x | high << 64) + (low | 9 << 64);
-    let v = sum - x * -1;
+    let v = sum + x;
     assert_eq!(call::<i64, (i64, i64)>(&text, 1000).expect("a result"), (v as i64, (v >> 64) as i64));
 }
 
@@ -139,4 +142,120 @@ fn exceptions_that_handlers_keep_are_collected_and_stay_valid() {
             end)
         (func (export \"f\") (result i32) (call $deep (i32.const 8))))";
     assert_eq!(call::<(), i32>(text, ()).expect("a result"), 36);
+}
+
+#[test]
+fn atomic_instructions_beyond_the_fields_of_an_instruction() {
+    let text = far(
+        "(param i64) (result i64 i32 i64)",
+        "(local.set 39990 (i64.const 0x1122334455667788))
+         (local.set 39991 (i64.const 24))
+         (i64.atomic.store offset=8 (i32.wrap_i64 (local.get 39991)) (local.get 39990))
+         (i64.atomic.rmw16.cmpxchg_u offset=8 (i32.wrap_i64 (local.get 39991)) (i64.const 0xabcd7788) (local.get 0))
+         (i32.atomic.rmw8.add_u offset=9 (i32.wrap_i64 (local.get 39991)) (i32.const 0x1ff))
+         (i64.atomic.load (i32.const 32))",
+    );
+    let text = text.replacen("(module", "(module (memory 1)", 1);
+    assert_eq!(call::<i64, (i64, i32, i64)>(&text, 0x9999).expect("results"), (0x7788, 0x99, 0x1122_3344_5566_9899));
+}
+
+#[test]
+fn alignment_of_atomic_accesses_counts_before_bounds() {
+    let text = "(module (memory i64 1)
+        (func (export \"f\") (param i64 i32)
+            (if (i32.eqz (local.get 1)) (then (drop (i64.atomic.load offset=8 (local.get 0))) (return)))
+            (if (i32.eq (local.get 1) (i32.const 1)) (then (drop (memory.atomic.notify offset=8 (local.get 0) (i32.const 1))) (return)))
+            (drop (memory.atomic.wait64 offset=8 (local.get 0) (i64.const 0) (i64.const 0)))))";
+    let trap = |address: i64, which: i32| trap_of(call::<(i64, i32), ()>(text, (address, which)));
+    for which in 0..3 {
+        assert_eq!(trap(65533, which), TrapCode::UnalignedAtomic);
+        assert_eq!(trap(65528, which), TrapCode::MemoryOutOfBounds);
+        assert_eq!(trap(-1, which), TrapCode::UnalignedAtomic);
+        assert_eq!(trap(-8, which), TrapCode::MemoryOutOfBounds);
+    }
+    assert_eq!(trap(0, 2), TrapCode::AtomicWaitNonShared);
+}
+
+/// An engine that makes shared memories, and one of 1 to 100 pages.
+fn shared() -> (Engine, SharedMemory) {
+    let features = Features { shared_memory: true, ..Features::default() };
+    let engine = Engine::new(Config::new().tier(Tier::Interpreted).features(features)).expect("a valid configuration");
+    let limits = Limits { min: 1, max: Some(100) };
+    let memory = SharedMemory::new(&engine, MemoryType { limits, memory64: false, shared: true, page_size_log2: 16 });
+    (engine, memory.expect("a shared memory"))
+}
+
+#[test]
+fn growth_by_another_thread_is_seen_without_leaving_the_function() {
+    let (engine, memory) = shared();
+    // Waits for each growth, then accesses what was added: at an address in a local, a constant one, a vector.
+    let text = "(module (import \"\" \"m\" (memory 1 100 shared))
+        (func $wait (param i32)
+            (i32.atomic.store (i32.const 8) (local.get 0))
+            (loop (br_if 0 (i32.ne (i32.atomic.load (i32.const 0)) (local.get 0)))))
+        (func (export \"f\") (param i32) (result i32) (local i32)
+            (call $wait (i32.const 1))
+            (local.set 1 (i32.load8_u offset=1 (local.get 0)))
+            (call $wait (i32.const 2))
+            (i32.store (i32.const 131072) (i32.const 7))
+            (local.set 1 (i32.add (local.get 1) (i32.load (i32.const 131072))))
+            (call $wait (i32.const 3))
+            (v128.store offset=65536 (i32.const 131072) (v128.const i32x4 1 2 3 4))
+            (i32.add (local.get 1) (i32x4.extract_lane 3 (v128.load (i32.const 196608)))))
+        (func (export \"beyond\") (param i32) (result i32) (i32.load (local.get 0))))";
+    let mut store = Store::new(&engine, ());
+    let module = Module::new(&engine, wat::parse_str(text).expect("valid text")).expect("a valid module");
+    let instance = Instance::new(&mut store, &module, &[memory.clone().into()]).expect("an instance");
+    let other = std::thread::spawn(move || {
+        for step in 1..=3u32 {
+            let mut ready = [0; 4];
+            while u32::from_le_bytes(ready) != step {
+                memory.read(8, &mut ready).expect("in bounds");
+                std::thread::yield_now();
+            }
+            memory.grow(1).expect("room");
+            memory.write(65537, &[20]).expect("in bounds");
+            memory.write(0, &step.to_le_bytes()).expect("in bounds");
+        }
+    });
+    let f = instance.get_typed_func::<i32, i32>(&mut store, "f").expect("the export");
+    assert_eq!(f.call(&mut store, 65536).expect("no trap"), 20 + 7 + 4);
+    other.join().expect("the other thread");
+    let beyond = instance.get_typed_func::<i32, i32>(&mut store, "beyond").expect("the export");
+    assert_eq!(beyond.call(&mut store, (4 << 16) - 4).expect("no trap"), 0);
+    assert_eq!(trap_of(beyond.call(&mut store, (4 << 16) - 3)), TrapCode::MemoryOutOfBounds);
+}
+
+#[test]
+fn threads_lose_no_update() {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 2_000;
+    let (engine, memory) = shared();
+    let text = "(module (import \"\" \"m\" (memory 1 100 shared))
+        (func (export \"f\") (param i32) (local i32)
+            (loop
+                (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+                (drop (i64.atomic.rmw8.sub_u (i32.const 8) (i64.const 1)))
+                ;; An addition made of exchanges.
+                (loop
+                    (local.set 1 (i32.atomic.load16_u (i32.const 16)))
+                    (br_if 0 (i32.ne (local.get 1)
+                        (i32.atomic.rmw16.cmpxchg_u (i32.const 16) (local.get 1) (i32.add (local.get 1) (i32.const 1))))))
+                (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))";
+    let module = Module::new(&engine, wat::parse_str(text).expect("valid text")).expect("a valid module");
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut store = Store::new(&engine, ());
+                let instance = Instance::new(&mut store, &module, &[memory.clone().into()]).expect("an instance");
+                let f = instance.get_typed_func::<i32, ()>(&mut store, "f").expect("the export");
+                f.call(&mut store, ROUNDS as i32).expect("no trap");
+            });
+        }
+    });
+    let mut bytes = [0; 24];
+    memory.read(0, &mut bytes).expect("in bounds");
+    assert_eq!(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]), THREADS * ROUNDS);
+    assert_eq!(bytes[8], 0u8.wrapping_sub((THREADS * ROUNDS) as u8));
+    assert_eq!(u16::from_le_bytes([bytes[16], bytes[17]]), (THREADS * ROUNDS) as u16);
 }

@@ -9,7 +9,7 @@
 //! * `operand`: the operand stack, accumulators, moving values to slots
 //! * `emit`: the forms of instructions by where their operands are
 //! * `join`: conditions of branches and selections
-//! * `address`: memory accesses
+//! * `address`, `atomic`: memory accesses
 //! * `control`: blocks, branches, returns, exceptions
 //! * `legacy`: exceptions in their first form
 //! * `call`: calls
@@ -19,6 +19,7 @@
 //! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
 
 mod address;
+mod atomic;
 mod call;
 mod control;
 mod emit;

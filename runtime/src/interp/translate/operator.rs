@@ -215,7 +215,10 @@ impl Translator<'_> {
                 Operator::I64Sub128 => self.wide_sum(true),
                 Operator::I64MulWideS => self.wide_product(true),
                 Operator::I64MulWideU => self.wide_product(false),
-                other => self.vector_operator(other),
+                other => match self.atomic(other)? {
+                    true => Ok(()),
+                    false => self.vector_operator(other),
+                },
             }
         }
     }
@@ -281,7 +284,18 @@ impl Translator<'_> {
     }
 
     /// An instruction that works out of line: so many operands, perhaps a result, and the two halves of word 2.
-    fn slow<F: Slow>(&mut self, operands: usize, result: Option<Ty>, (low, high): (u32, u32)) -> Result<()> {
+    fn slow<F: Slow>(&mut self, operands: usize, result: Option<Ty>, indices: (u32, u32)) -> Result<()> {
+        self.slow_with::<F>(operands, result, indices, None)
+    }
+
+    /// The same, with a word 3 if there is one.
+    pub(super) fn slow_with<F: Slow>(
+        &mut self,
+        operands: usize,
+        result: Option<Ty>,
+        (low, high): (u32, u32),
+        more: Option<u64>,
+    ) -> Result<()> {
         // The result, if there is one, comes first.
         let first = usize::from(result.is_some());
         let mut numbers = [0; 4];
@@ -300,6 +314,7 @@ impl Translator<'_> {
         let at = self.code.len();
         let [f0, f1, f2, f3] = numbers;
         self.code.extend([address(SlowForm::<F>::HANDLER), fields(f0, f1, f2, f3), u64::from(low) | u64::from(high) << 32]);
+        self.code.extend(more);
         self.last = Last::NONE;
         match result {
             Some(ty) => self.slot_result(at, ty),
