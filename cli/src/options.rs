@@ -150,3 +150,8 @@ pub enum TraceOption {
     /// Each call of WASI: arguments, result, duration.
     Wasi,
 }
+
+/// What the switches say about a proposal; the last one counts.
+pub fn switched(switches: &[FeatureSwitch], name: &str) -> Option<bool> {
+    switches.iter().rev().find(|s| s.name == name).map(|s| s.on)
+}

@@ -84,6 +84,11 @@ impl Config {
         self
     }
 
+    /// The proposals that are on.
+    pub fn enabled(&self) -> &Features {
+        &self.features
+    }
+
     /// What makes native code from WebAssembly in memory, for [`Tier::Compiled`].
     #[must_use]
     pub fn compiler(mut self, compiler: Arc<dyn JitCompiler>) -> Self {

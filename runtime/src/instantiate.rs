@@ -486,13 +486,16 @@ unsafe fn tables(this: *mut InstanceData, init: impl Fn(usize) -> u64) -> Result
         let imported = module.env.num_imported_tables as usize;
         for (i, ty) in module.env.tables[imported..].iter().enumerate() {
             let index = DefinedTableIndex::from_u32(i as u32);
-            let table = match module.env.closed_table(module.env.table_index(index)) {
-                Some(_) => None,
-                None => Some(TableStorage::new(ty, init(i))?),
+            let (table, definition) = match module.env.closed_table(module.env.table_index(index)) {
+                // Interpreted code still asks for the size.
+                Some(closed) => (None, VMTableDefinition { base: std::ptr::null_mut(), current_elements: closed.elements.len() as u64 }),
+                None => {
+                    let table = TableStorage::new(ty, init(i))?;
+                    let definition = table.definition();
+                    (Some(table), definition)
+                }
             };
-            if let Some(table) = &table {
-                *at((*this).vmctx, module.offsets.table(index)) = table.definition();
-            }
+            *at((*this).vmctx, module.offsets.table(index)) = definition;
             (*this).tables.push(table);
         }
     }

@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::instantiate::{self, Import};
 use crate::into_func::IntoFunc;
 use crate::module::Module;
+use crate::shared_memory::SharedMemory;
 use crate::types::ImportType;
 use anyhow::{Context as _, bail};
 use smallvec::SmallVec;
@@ -83,6 +84,15 @@ impl<T: 'static> Linker<T> {
         let item = item.into();
         belongs(&store, &item).with_context(|| format!("cannot define `{module}`.`{name}`"))?;
         self.insert(module, name, Definition::Extern(item))
+    }
+
+    /// Defines a shared memory, which belongs to no store.
+    ///
+    /// # Errors
+    /// If the name is taken, or the memory belongs to another engine.
+    pub fn define_shared_memory(&mut self, module: &str, name: &str, memory: SharedMemory) -> Result<&mut Self> {
+        memory.check_engine(&self.engine).with_context(|| format!("cannot define `{module}`.`{name}`"))?;
+        self.insert(module, name, Definition::Extern(memory.into()))
     }
 
     /// Defines a host function from a closure, whose parameters and results give it its type. Its first parameter can be
@@ -201,6 +211,11 @@ impl<T: 'static> Linker<T> {
         self.insert(as_module, as_name, definition)
     }
 
+    /// Whether something has this name.
+    pub fn is_defined(&self, module: &str, name: &str) -> bool {
+        self.lookup(module, name).is_some()
+    }
+
     fn lookup(&self, module: &str, name: &str) -> Option<&Definition> {
         self.modules.get(module)?.get(name)
     }
@@ -214,11 +229,6 @@ impl<T: 'static> Linker<T> {
             // SAFETY: as above.
             Definition::Overloads(list) => Extern::Func(unsafe { Func::from_host(store.as_context_mut().raw(), list.first()?.clone()) }),
         })
-    }
-
-    /// Whether something is defined under a name.
-    pub fn is_defined(&self, module: &str, name: &str) -> bool {
-        self.lookup(module, name).is_some()
     }
 
     /// What is defined for an import.
@@ -322,6 +332,12 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`]; also if the linker had something of another store defined for an import.
     pub fn instantiate(&self, store: impl AsContextMut<Data = T>) -> Result<Instance> {
         instantiate(store, &self.module, &self.imports)
+    }
+
+    /// The first import that belongs to a store: with one, instances can only be made there.
+    pub fn bound_to_a_store(&self) -> Option<ImportType<'_>> {
+        let bound = |d: &Definition| !matches!(d, Definition::Host(_) | Definition::Extern(Extern::SharedMemory(_)));
+        self.module.imports().zip(&*self.imports).find_map(|(import, d)| bound(d).then_some(import))
     }
 
     /// The module.

@@ -22,12 +22,13 @@ fn range(number: u64) {
 }
 
 fn seeds(seeds: &mut dyn Iterator<Item = u64>) {
+    std::fs::create_dir_all(differential::folder()).expect("a folder for findings");
+    let at = differential::folder().join(format!("at-{}", std::process::id()));
     let machines = Machines::new();
     let mut summary = Summary::default();
     for seed in seeds {
-        if std::env::var_os("WASMC_DIFF_TRACE").is_some() {
-            eprintln!("seed {seed}");
-        }
+        // If the process dies, this is the seed.
+        std::fs::write(&at, seed.to_string()).expect("a file that says which seed is tried");
         let mut one = Summary::default();
         machines.check(seed, &mut one);
         for failure in &one.failures {
@@ -35,8 +36,8 @@ fn seeds(seeds: &mut dyn Iterator<Item = u64>) {
         }
         summary.add(one);
     }
-    println!("{} modules, {} of them on wasmi; ends of calls: {:?}", summary.modules, summary.with_oracle, summary.ends);
-    println!("modules with instructions of: {:?}", summary.groups);
+    let _ = std::fs::remove_file(&at);
+    println!("{summary}");
     assert!(summary.failures.is_empty(), "{} modules differ", summary.failures.len());
 }
 

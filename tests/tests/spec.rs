@@ -31,7 +31,8 @@ fn suites() -> Vec<Suite> {
     vec![
         suite("wasm-v1", spec(SpecVersion::V1).collect(), &[AFTER_V3, V3, V2], 19_245),
         suite("wasm-v2", spec(SpecVersion::V2).collect(), &[AFTER_V3, V3], 28_009),
-        suite("wasm-v3", spec(SpecVersion::V3).collect(), &[AFTER_V3], 21_179),
+        suite("wasm-v3", spec(SpecVersion::V3).collect(), &[AFTER_V3], 21_174),
+        suite("wasm-latest", spec(SpecVersion::Latest).collect(), &[AFTER_V3], 21_179),
         suite("annotations", of(P::Annotations), &[], 617),
         suite("bulk-memory", of(P::BulkMemoryOperations), &[], 7_483),
         suite("custom-page-sizes", of(P::CustomPageSizes), &[], 207),
@@ -49,7 +50,7 @@ fn suites() -> Vec<Suite> {
         suite("sign-extension-ops", of(P::SignExtensionOps), &[], 872),
         suite("simd", of(P::Simd), &[], 25_990),
         suite("tail-call", of(P::TailCall), &[], 119),
-        suite("threads", of(P::Threads), &[], 358),
+        suite("threads", of(P::Threads), &[V3, &["reference-types"]], 616),
         suite("wide-arithmetic", of(P::WideArithmetic), &[], 109),
     ]
 }

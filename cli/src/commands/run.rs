@@ -3,16 +3,19 @@
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret};
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
 use crate::{invoke, report};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
-use wasmc_wasi::{BrokenPipe, BuildError, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits};
+use wasmc_wasi::{
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
+    needs_threads,
+};
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
@@ -22,7 +25,8 @@ Examples:
   wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
   wasmc run --tier interpreted app.wasm              a module, without compiling it
   wasmc run --invoke add lib.wasm 2 3                one exported function
-  wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so")]
+  wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so
+  wasmc run --threads app.so                         a program that starts threads")]
 pub struct Opts {
     /// An artifact (.so) or a module, binary or text.
     file: PathBuf,
@@ -70,6 +74,12 @@ pub struct Opts {
     /// Switch a proposal on or off.
     #[arg(short = 'W', value_name = "NAME=y|n")]
     wasm: Vec<FeatureSwitch>,
+    /// Let the program start threads (wasi-threads); implies -W shared-memory=y.
+    #[arg(long)]
+    threads: bool,
+    /// How many threads the program may have at a time, the first one not counted.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_THREADS, requires = "threads")]
+    max_threads: usize,
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
@@ -94,8 +104,15 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         _ => Tier::Compiled,
     };
+    let mut features = features(&opts.wasm);
+    if opts.threads {
+        if switched(&opts.wasm, "shared-memory") == Some(false) {
+            return Err(usage("--threads needs shared memories, which -W shared-memory=n switches off"));
+        }
+        features.shared_memory = true;
+    }
     let config = Config::new()
-        .features(features(&opts.wasm))
+        .features(features)
         .tier(tier)
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
@@ -119,7 +136,44 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     let outcome = start(&opts, &mut linker, &mut store, &main, named);
     // The process ends here: unmapping what it used would only cost time.
     std::mem::forget((store, linker, main));
+    first_to_end();
     finish(outcome)
+}
+
+/// Returns on the first thread that ends the program, and never on another: what it reports and the code that it ends with are
+/// the program's.
+fn first_to_end() {
+    static END: Mutex<()> = Mutex::new(());
+    std::mem::forget(END.lock());
+}
+
+/// Lets the program start threads, if it asks for them and it is granted.
+fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Option<Arc<WasiThreads<Host>>>> {
+    if !needs_threads(main) {
+        return Ok(None);
+    }
+    let name = opts.file.display();
+    if !opts.threads {
+        return Err(with_code(
+            ExitCode::UNLINKABLE,
+            format!(
+                "{name} imports `wasi`.`thread-spawn`, to start threads: pass --threads to let it (at most {} at a time, or as many as \
+                 --max-threads says)",
+                opts.max_threads
+            ),
+        ));
+    }
+    let fork = |host: &mut Host| Host { wasi: host.wasi.share().context() };
+    let on_end = |error| {
+        first_to_end();
+        let code = finish(Err(error)).unwrap_or_else(|e| {
+            report::error(&e);
+            ExitCode::of(&e)
+        });
+        std::process::exit(code.0.into());
+    };
+    let threads = WasiThreads::new(linker, main, opts.max_threads, fork, on_end);
+    threads.map(Some).with_context(|| format!("cannot run {name} with threads"))
 }
 
 fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
@@ -195,6 +249,7 @@ fn build_error(e: BuildError) -> anyhow::Error {
 
 fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
     instantiate_named(linker, store, named)?;
+    let _threads = threads(opts, linker, main)?;
     let instance = linker.instantiate(&mut *store, main)?;
     if let Some(name) = &opts.invoke {
         initialize(store, &instance)?;

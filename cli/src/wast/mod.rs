@@ -3,11 +3,13 @@
 //! is skipped in silence. Each module gets the store of its script; a fresh store is made for each script.
 
 mod spectest;
+mod thread;
 mod values;
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::HashMap;
 use std::sync::Arc;
+use thread::Threads;
 use wasmc_environ::diagnose::malformed;
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{CompileError, Interpret};
@@ -84,23 +86,35 @@ pub fn run_script(tier: Tier, features: &Features, source: &[u8], report: &mut d
             return counts;
         }
     };
-    let mut runner = match Runner::new(tier, features.clone()) {
-        Ok(r) => r,
-        Err(e) => {
-            fail(1, format!("{e:#}"));
-            return counts;
+    let mut outcome = Report::default();
+    std::thread::scope(|scope| {
+        let runner = engine(tier, features).and_then(|engine| Runner::new(tier, features.clone(), engine, text, Threads::new(scope)));
+        match runner {
+            Ok(mut runner) => runner.run(script.directives, &mut outcome),
+            Err(e) => outcome.fail(1, format!("{e:#}")),
         }
-    };
-    let mut passed = 0;
-    for directive in script.directives {
-        let line = directive.span().linecol_in(text).0 + 1;
-        match runner.directive(directive) {
-            Ok(()) => passed += 1,
-            Err(e) => fail(line, format!("{e:#}")),
-        }
+    });
+    for (line, message) in outcome.failures {
+        report(line, message);
     }
-    counts.passed = passed;
-    counts
+    outcome.counts
+}
+
+/// What running directives came to.
+#[derive(Debug, Default)]
+struct Report {
+    counts: Counts,
+    /// Line (from 1) and message of each directive that failed.
+    failures: Vec<(usize, String)>,
+}
+
+fn engine(tier: Tier, features: &Features) -> Result<Engine> {
+    let config = Config::new().features(features.clone()).compiler(Arc::new(wasmc_compiler::Jit::default()));
+    Engine::new(match tier {
+        Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
+        Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
+        Tier::Mixed => config.tier(wasmc_runtime::Tier::Compiled).interpret(vec![Interpret::Odd]),
+    })
 }
 
 /// What an invocation came to.
@@ -109,31 +123,47 @@ enum Outcome {
     Error(anyhow::Error),
 }
 
-struct Runner {
+/// A thread of a script, with its own store.
+struct Runner<'scope, 'env> {
+    tier: Tier,
     features: Features,
     engine: Engine,
+    /// The whole script, for the lines of directives.
+    text: &'env str,
     store: Store<()>,
     linker: Linker<()>,
     /// The last instance.
     current: Option<Instance>,
     named: HashMap<String, Instance>,
     definitions: HashMap<Option<String>, Module>,
+    threads: Threads<'scope, 'env>,
 }
 
-impl Runner {
-    fn new(tier: Tier, features: Features) -> Result<Self> {
-        let mut config = Config::new().features(features.clone()).compiler(Arc::new(wasmc_compiler::Jit::default()));
-        config = match tier {
-            Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
-            Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
-            Tier::Mixed => config.tier(wasmc_runtime::Tier::Compiled).interpret(vec![Interpret::Odd]),
-        };
-        let engine = Engine::new(config)?;
+impl<'scope, 'env> Runner<'scope, 'env> {
+    fn new(tier: Tier, features: Features, engine: Engine, text: &'env str, threads: Threads<'scope, 'env>) -> Result<Self> {
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);
         linker.allow_shadowing(true);
         spectest::define(&mut linker, &mut store)?;
-        Ok(Self { features, engine, store, linker, current: None, named: HashMap::new(), definitions: HashMap::new() })
+        let (current, named, definitions) = (None, HashMap::new(), HashMap::new());
+        Ok(Self { tier, features, engine, text, store, linker, current, named, definitions, threads })
+    }
+
+    /// Runs directives, and waits for the threads that they start.
+    fn run(&mut self, directives: Vec<WastDirective<'env>>, report: &mut Report) {
+        for directive in directives {
+            let line = directive.span().linecol_in(self.text).0 + 1;
+            let result = match directive {
+                WastDirective::Thread(thread) => self.thread(thread),
+                WastDirective::Wait { thread, .. } => self.wait(thread.name(), report),
+                other => self.directive(other),
+            };
+            match result {
+                Ok(()) => report.counts.passed += 1,
+                Err(e) => report.fail(line, format!("{e:#}")),
+            }
+        }
+        self.wait_for_all(report);
     }
 
     fn directive(&mut self, directive: WastDirective<'_>) -> Result<()> {
@@ -160,6 +190,12 @@ impl Runner {
                 Ok(())
             }
             WastDirective::Register { name, module, .. } => {
+                if let Some(exports) = module.and_then(|id| self.threads.shared.get(id.name())) {
+                    for (export, memory) in exports {
+                        self.linker.define_shared_memory(name, export, memory.clone())?;
+                    }
+                    return Ok(());
+                }
                 let instance = self.instance(module.map(|id| id.name()))?;
                 self.linker.instance(&mut self.store, name, instance)?;
                 Ok(())
@@ -203,7 +239,7 @@ impl Runner {
                 Ok(_) => bail!("expected a malformed custom annotation: {message}"),
             },
             WastDirective::AssertSuspension { .. } => bail!("stack switching is not supported"),
-            WastDirective::Thread(_) | WastDirective::Wait { .. } => bail!("threads in scripts are not supported"),
+            WastDirective::Thread(_) | WastDirective::Wait { .. } => bail!("a directive for `run`"),
         }
     }
 

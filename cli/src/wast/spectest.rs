@@ -1,7 +1,7 @@
 //! The host module `spectest` that specification scripts import from (described with the reference interpreter of the specification).
 
 use anyhow::Result;
-use wasmc_runtime::{Global, GlobalType, Limits, Linker, Memory, MemoryType, RefType, Store, Table, TableType, Val, ValType};
+use wasmc_runtime::{Global, GlobalType, Limits, Linker, Memory, MemoryType, RefType, SharedMemory, Store, Table, TableType, Val, ValType};
 
 /// Defines it.
 pub fn define(linker: &mut Linker<()>, store: &mut Store<()>) -> Result<()> {
@@ -29,5 +29,9 @@ pub fn define(linker: &mut Linker<()>, store: &mut Store<()>) -> Result<()> {
     let memory = MemoryType { limits: Limits { min: 1, max: Some(2) }, memory64: false, shared: false, page_size_log2: 16 };
     let memory = Memory::new(&mut *store, memory)?;
     linker.define(&mut *store, "spectest", "memory", memory)?;
+    if store.engine().config().enabled().shared_memory {
+        let ty = MemoryType { limits: Limits { min: 1, max: Some(2) }, memory64: false, shared: true, page_size_log2: 16 };
+        linker.define_shared_memory("spectest", "shared_memory", SharedMemory::new(store.engine(), ty)?)?;
+    }
     Ok(())
 }

@@ -2,9 +2,12 @@
 //! multiple of the access's width traps before it is looked at whether it lies in the memory: compiled code finds
 //! accesses beyond a reservation by their fault, which comes last. The interpreter keeps the same order.
 
-use super::FuncTranslator;
+use super::memory::memory_of;
+use super::{FuncTranslator, trap_code};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Type, Value, types};
+use smallvec::SmallVec;
 use wasmc_environ::TrapCode;
+use wasmc_environ::builtins::Builtin;
 use wasmparser::{MemArg, Operator};
 
 /// What an atomic operator does to the memory.
@@ -27,14 +30,20 @@ struct Access<'a> {
 }
 
 impl FuncTranslator<'_, '_> {
-    /// Translates an operator if it is an atomic access; returns whether it was.
+    /// Translates an operator if it is one of the atomic ones; returns whether it was.
     pub(super) fn atomic(&mut self, op: &Operator<'_>) -> bool {
-        if let Operator::AtomicFence { .. } = op {
-            self.builder.ins().fence();
-            return true;
+        match op {
+            Operator::AtomicFence { .. } => {
+                self.builder.ins().fence();
+            }
+            Operator::MemoryAtomicWait32 { memarg } => self.wait_or_notify(Builtin::memory_atomic_wait32, memarg, 4),
+            Operator::MemoryAtomicWait64 { memarg } => self.wait_or_notify(Builtin::memory_atomic_wait64, memarg, 8),
+            Operator::MemoryAtomicNotify { memarg } => self.wait_or_notify(Builtin::memory_atomic_notify, memarg, 4),
+            op => {
+                let Some(access) = access(op) else { return false };
+                self.atomic_access(&access);
+            }
         }
-        let Some(access) = access(op) else { return false };
-        self.atomic_access(&access);
         true
     }
 
@@ -84,7 +93,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Traps if `index + offset` is not a multiple of `bytes`, a power of two. Where the sum wraps, its low bits are
     /// right all the same.
-    pub(super) fn check_aligned(&mut self, index: Value, offset: u64, bytes: u32) {
+    fn check_aligned(&mut self, index: Value, offset: u64, bytes: u32) {
         let mask = u64::from(bytes - 1);
         if mask == 0 {
             return;
@@ -95,6 +104,38 @@ impl FuncTranslator<'_, '_> {
         };
         let misaligned = self.builder.ins().band_imm_u(low, mask as i64);
         self.trap_if(misaligned, TrapCode::UnalignedAtomic);
+    }
+
+    /// `memory.atomic.wait32`, `wait64` and `notify`: builtins that check alignment and bounds by themselves.
+    fn wait_or_notify(&mut self, builtin: Builtin, memarg: &MemArg, bytes: u32) {
+        let wait = builtin != Builtin::memory_atomic_notify;
+        let timeout = if wait { Some(self.pop()) } else { None };
+        // The expected value, or how many to wake.
+        let operand = self.pop();
+        let address = self.atomic_index(memarg, bytes);
+        let memory = self.builder.ins().iconst(types::I32, i64::from(memory_of(memarg).as_u32()));
+        let args: SmallVec<[Value; 4]> = [memory, address, operand].into_iter().chain(timeout).collect();
+        if let Some(result) = self.builtin(builtin, &args) {
+            self.push(result);
+        }
+    }
+
+    /// Pops an address and gives `index + offset` as I64 for a builtin that checks alignment and bounds by itself. A sum
+    /// beyond 64 bits traps here, in the same order.
+    fn atomic_index(&mut self, memarg: &MemArg, bytes: u32) -> Value {
+        let index = self.pop();
+        let offset = memarg.offset;
+        if offset == 0 {
+            return self.index64(index);
+        }
+        if !self.memory_type(memory_of(memarg)).memory64 {
+            // 32 bits each.
+            let index = self.index64(index);
+            return self.builder.ins().iadd_imm_u(index, offset as i64);
+        }
+        let offset_value = self.builder.ins().iconst(types::I64, offset as i64);
+        self.check_aligned(index, offset, bytes);
+        self.builder.ins().uadd_overflow_trap(index, offset_value, trap_code(TrapCode::MemoryOutOfBounds))
     }
 }
 

@@ -5,6 +5,7 @@
 //! stands in the function only if something branches to it; otherwise the code simply goes on in the current block.
 
 use super::FuncTranslator;
+use super::legacy::LegacyTry;
 use cranelift_codegen::ir::{self, Block, BlockArg, Inst, InstBuilder, Value};
 use wasmc_environ::TypeIndex;
 use wasmc_environ::jit::CompileError;
@@ -13,20 +14,20 @@ use wasmparser::{BlockType, BrTable};
 
 /// A construct that is open.
 pub(super) struct Frame {
-    kind: FrameKind,
+    pub(super) kind: FrameKind,
     /// Where branches go that leave the construct. Not used by loops.
-    next: Block,
+    pub(super) next: Block,
     /// Whether something branches to `next`.
-    next_used: bool,
+    pub(super) next_used: bool,
     /// Height of the operand stack below the parameters.
-    height: usize,
+    pub(super) height: usize,
     /// How many parameters.
     params: usize,
     /// How many results.
-    results: usize,
+    pub(super) results: usize,
 }
 
-enum FrameKind {
+pub(super) enum FrameKind {
     Function,
     Block,
     Loop {
@@ -41,6 +42,8 @@ enum FrameKind {
     },
     Else,
     TryTable,
+    /// `try`, in its body or in one of its catches.
+    Try(Box<LegacyTry>),
 }
 
 /// Types of a block's parameters or results, as wasm orders them.
@@ -118,7 +121,7 @@ impl<'m> FuncTranslator<'_, 'm> {
     }
 
     /// Opens a construct in unreachable code; returns whether that was so.
-    fn dead_construct(&mut self) -> bool {
+    pub(super) fn dead_construct(&mut self) -> bool {
         if !self.reachable {
             self.dead_depth += 1;
         }
@@ -195,22 +198,33 @@ impl<'m> FuncTranslator<'_, 'm> {
         self.reachable = true;
     }
 
-    /// Opens a `try_table`; its clauses are in the scope that the caller pushes.
-    pub(super) fn try_table_frame(&mut self, ty: BlockType) -> Result<(), CompileError> {
+    /// Opens a `try_table` or a `try`; what it catches is in the scope that the caller pushes.
+    pub(super) fn try_frame(&mut self, ty: BlockType, kind: FrameKind) -> Result<(), CompileError> {
         let (params, results) = self.block_type(ty)?;
         let next = self.create_block(results);
-        self.push_frame(FrameKind::TryTable, next, params.len(), results.len());
+        self.push_frame(kind, next, params.len(), results.len());
         Ok(())
     }
 
-    /// Counts a `try_table` in unreachable code; returns whether that was so.
-    pub(super) fn dead_try_table(&mut self) -> bool {
-        self.dead_construct()
+    /// Closes a construct that was opened in unreachable code; returns whether that was so.
+    pub(super) fn end_dead_construct(&mut self) -> bool {
+        let dead = self.dead_depth > 0;
+        self.dead_depth -= u32::from(dead);
+        dead
+    }
+
+    /// The innermost construct that is open, unless it was opened in unreachable code.
+    pub(super) fn innermost(&mut self) -> Option<&mut Frame> {
+        if self.dead_depth > 0 { None } else { self.buffers.control.last_mut() }
+    }
+
+    /// The construct that a label stands for.
+    pub(super) fn construct(&self, depth: u32) -> Option<&Frame> {
+        self.buffers.control.len().checked_sub(1 + depth as usize).and_then(|i| self.buffers.control.get(i))
     }
 
     pub(super) fn end(&mut self) -> Result<(), CompileError> {
-        if self.dead_depth > 0 {
-            self.dead_depth -= 1;
+        if self.end_dead_construct() {
             return Ok(());
         }
         let Some(mut frame) = self.buffers.control.pop() else { return Ok(()) };
@@ -234,13 +248,14 @@ impl<'m> FuncTranslator<'_, 'm> {
                 frame.next_used = true;
             }
             FrameKind::TryTable => {
-                if let Some(scope) = self.close_try_scope() {
+                let (mut clauses, landing) = self.close_scope(self.control_height());
+                if let Some(landing) = landing {
                     if self.reachable {
                         self.jump(frame.next, frame.results);
                         frame.next_used = true;
                     }
                     self.buffers.stack.truncate(frame.height);
-                    self.landing(scope)?;
+                    self.landing(landing, &mut clauses)?;
                     self.reachable = false;
                     if !frame.next_used {
                         return Ok(());
@@ -249,7 +264,7 @@ impl<'m> FuncTranslator<'_, 'm> {
                     self.jump(frame.next, frame.results);
                 }
             }
-            FrameKind::Function | FrameKind::Block | FrameKind::Else => {
+            FrameKind::Function | FrameKind::Block | FrameKind::Else | FrameKind::Try(_) => {
                 if self.reachable && frame.next_used {
                     self.jump(frame.next, frame.results);
                 }
@@ -282,12 +297,12 @@ impl<'m> FuncTranslator<'_, 'm> {
         self.reachable = false;
     }
 
-    fn push_block_params(&mut self, block: Block) {
+    pub(super) fn push_block_params(&mut self, block: Block) {
         self.buffers.stack.extend_from_slice(self.builder.func.dfg.block_params(block));
     }
 
     /// Jumps with the topmost `n` operands, which stay on the stack.
-    fn jump(&mut self, block: Block, n: usize) {
+    pub(super) fn jump(&mut self, block: Block, n: usize) {
         let args = self.block_args(n);
         self.builder.ins().jump(block, &args);
         self.buffers.block_args = args;

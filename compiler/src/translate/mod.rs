@@ -14,6 +14,7 @@ mod convert;
 mod env;
 mod exception;
 mod global;
+mod legacy;
 mod memory;
 mod numeric;
 mod operator;
@@ -108,7 +109,7 @@ fn translate_body(
     // The builder's context is only put back if it was emptied by `finalize`: after an error it is dropped.
     let mut builder_cx = std::mem::take(&mut cx.builder);
     let buffers = std::mem::take(&mut cx.buffers);
-    let mut t = FuncTranslator::new(env, FunctionBuilder::new(out, &mut builder_cx), buffers);
+    let mut t = FuncTranslator::new(env, FunctionBuilder::new(out, &mut builder_cx), buffers, body);
     t.offset = start;
     t.begin(func);
 
@@ -159,6 +160,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     pub(super) builder: FunctionBuilder<'a>,
     /// What all functions of the module share.
     pub(super) env: &'a ModuleEnv<'m>,
+    /// The function's body, for reading ahead.
+    body: &'a FunctionBody<'a>,
     /// Byte offset of the current operator in the module.
     pub(super) offset: u64,
     /// The hidden parameter.
@@ -167,6 +170,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     pub(super) reachable: bool,
     /// How many constructs were opened in unreachable code; they have no `Frame`.
     dead_depth: u32,
+    /// What comes after the bodies of the `try`s that are still to come, once there is one.
+    tries: Option<std::vec::IntoIter<legacy::TryShape>>,
     /// How many operands all branches so far carry and all blocks take.
     carried: usize,
     /// How many locals were read or written.
@@ -187,7 +192,7 @@ const MAX_CARRIED: usize = 16 << 20;
 const MAX_LOCALS_IN_BLOCKS: usize = 512 << 20;
 
 impl<'a, 'm> FuncTranslator<'a, 'm> {
-    fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers) -> Self {
+    fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers, body: &'a FunctionBody<'a>) -> Self {
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
@@ -196,7 +201,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         let vmctx = builder.block_params(entry)[0];
         // Without a region, the stores before each call would hide every other store from the alias analysis.
         builder.make_stack_map_alias_region(Box::new(|set, _, _, _| Some(region::Region::roots(set))));
-        Self { builder, env, offset: 0, vmctx, reachable: true, dead_depth: 0, carried: 0, touched: 0, buffers }
+        Self { builder, env, body, offset: 0, vmctx, reachable: true, dead_depth: 0, tries: None, carried: 0, touched: 0, buffers }
     }
 
     /// Opens the function: its parameters become locals, its body a construct that branches can leave.

@@ -21,6 +21,9 @@ impl FuncTranslator<'_, '_> {
             Operator::Loop { blockty } => return self.loop_(*blockty),
             Operator::If { blockty } => return self.if_(*blockty),
             Operator::TryTable { try_table } => return self.try_table(try_table),
+            Operator::Try { blockty } => return self.legacy_try(*blockty),
+            Operator::Catch { .. } | Operator::CatchAll => return self.legacy_catch(),
+            Operator::Delegate { .. } => return self.delegate(),
             Operator::Else => {
                 self.else_();
                 return Ok(());
@@ -45,6 +48,7 @@ impl FuncTranslator<'_, '_> {
             Operator::ReturnCallRef { type_index } => self.call_ref(*type_index, CallKind::Tail),
             Operator::Throw { tag_index } => self.throw(*tag_index),
             Operator::ThrowRef => self.throw_ref(),
+            Operator::Rethrow { relative_depth } => self.rethrow(*relative_depth),
 
             Operator::Drop => {
                 self.pop();

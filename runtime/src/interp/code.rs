@@ -40,28 +40,42 @@ pub(super) struct Body {
     pub wasm_start: u32,
     /// Instructions that can trap or call: their index in `words` and offset in the wasm binary, sorted.
     pub map: Box<[(u32, u32)]>,
-    /// The `try_table`s, inner ones first.
+    /// The `try_table`s and `try`s by where they end: inner ones first.
     pub tries: Box<[Try]>,
     /// Slots that may hold heap references.
     pub roots: Box<[i32]>,
 }
 
-/// A `try_table`.
+/// A `try_table`, or a `try`.
 #[derive(Debug)]
 pub(super) struct Try {
-    /// Its instructions: from the first word to the one past the end.
+    /// The instructions of its body: from the first word to the one past the end.
     pub start: u32,
     pub end: u32,
+    /// How many blocks it is in, the function among them.
+    pub depth: u32,
+    /// With `delegate`: the depth of the block from which on handlers are looked for.
+    pub delegate: Option<u32>,
     pub catches: Box<[Catch]>,
 }
 
-/// A clause of a `try_table`.
+/// Where among the values a handler gets the reference to the exception.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    /// It does not get it.
+    None,
+    /// Before the others: a `catch` in a function that throws again what it caught.
+    First,
+    /// After the others: `catch_ref` and `catch_all_ref`.
+    Last,
+}
+
+/// A clause of a `try_table` or `try`.
 #[derive(Debug)]
 pub(super) struct Catch {
     /// The tag, or every one.
     pub tag: Option<TagIndex>,
-    /// Whether the handler gets the reference.
-    pub reference: bool,
+    pub reference: Reference,
     /// Index in `words` of the handler.
     pub target: u32,
     /// Slot of the first value that the handler gets.

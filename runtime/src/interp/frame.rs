@@ -5,7 +5,7 @@
 //! arguments into what becomes the callee's parameter slots, so a call moves nothing. Between instances stands a
 //! *bridge*: a frame without function that keeps what has to be restored when the other instance returns.
 
-use super::code::{Body, Catch, Func, HEADER};
+use super::code::{Body, Catch, Func, HEADER, Reference};
 use super::control;
 use super::dispatch::{Ip, Regs, Sp};
 use crate::instance::InstanceData;
@@ -341,8 +341,18 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
             if let (_, Some(body)) = frame.func()
                 && let Some(position) = body.position(frame.ip)
             {
-                let enclosing = body.tries.iter().filter(|t| t.start <= position && position < t.end);
-                for clause in enclosing.flat_map(|t| &t.catches) {
+                // A `delegate` hides what is between it and its label.
+                let mut outermost = u32::MAX;
+                let ended = body.tries.partition_point(|t| t.end <= position);
+                let enclosing = body.tries[ended..].iter().filter(|t| t.start <= position);
+                let seen = enclosing.filter(|t| {
+                    let seen = t.depth <= outermost;
+                    if let (true, Some(depth)) = (seen, t.delegate) {
+                        outermost = depth;
+                    }
+                    seen
+                });
+                for clause in seen.flat_map(|t| &t.catches) {
                     let matches = match clause.tag {
                         Some(tag) => ops::tag(frame.vmctx.cast(), tag) == (*object).tag,
                         None => true,
@@ -368,6 +378,13 @@ unsafe fn hand_over(frame: Frame, clause: &Catch, object: *mut VMExnObject, refe
     // SAFETY: the translator reserved the slots from `clause.slot` on; the payload has the tag's types.
     unsafe {
         let mut slot = frame.sp.offset(clause.slot as isize);
+        if clause.reference != Reference::None {
+            (*object).flags |= EXN_ESCAPED;
+        }
+        if clause.reference == Reference::First {
+            *slot = reference;
+            slot = slot.add(1);
+        }
         if let Some(tag) = clause.tag {
             let module = module_of(frame.vmctx);
             let sig = module.interp.sig(&module.env, module.env.tags[tag.index()].ty);
@@ -376,8 +393,7 @@ unsafe fn hand_over(frame: Frame, clause: &Catch, object: *mut VMExnObject, refe
                 slot = slot.add(super::call::write_slot(slot, *ty, *payload.add(i)));
             }
         }
-        if clause.reference {
-            (*object).flags |= EXN_ESCAPED;
+        if clause.reference == Reference::Last {
             *slot = reference;
         }
     }

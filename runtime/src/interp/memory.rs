@@ -1,9 +1,13 @@
 //! Loads and stores. Every access is checked against the memory's current length; for memory 0 base and length are in
 //! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction;
 //! whatever does not fit that (another memory, 64-bit addresses, larger offsets) takes the `Far` form.
+//!
+//! Other threads may access a shared memory at the same time. Each handler makes one access, whose value it only hands on, so
+//! what such a race can give is what the machine gives, as with compiled code.
 
 use super::call::defined_at;
 use super::dispatch::*;
+use super::frame::reload;
 use crate::shared_memory::current_length;
 use core::marker::PhantomData;
 use wasmc_environ::TrapCode;
@@ -105,6 +109,29 @@ impl<const F: usize> Address for Far<F> {
     }
 }
 
+/// Ends an access that did not find its bytes in memory 0 as the registers know it.
+macro_rules! outside {
+    ($r:ident) => {
+        return $crate::interp::memory::look_again($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
+    };
+}
+pub(super) use outside;
+
+op! {
+    /// Another thread can have grown a shared memory since its length came into a register: then the instruction runs again,
+    /// else it traps. As long as an access finds its bytes, it need not ask.
+    #[cold]
+    #[inline(never)]
+    look_again[] |r| {
+        let known = r.len;
+        reload(&mut r);
+        if r.len > known {
+            return go(r);
+        }
+        trap!(r, TrapCode::MemoryOutOfBounds)
+    }
+}
+
 /// A load: how many bytes, and what becomes of them.
 pub(super) trait Load {
     type Raw: Copy;
@@ -128,7 +155,7 @@ op! {
                 D::put(&mut r, v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -140,7 +167,7 @@ op! {
                 p.cast::<T::Raw>().write_unaligned(v);
                 next!(r, const { longer(X::WORDS, V::WORDS) })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -152,7 +179,7 @@ op! {
                 slot::<0>(&r).cast::<[u64; 2]>().write(v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 
@@ -164,7 +191,7 @@ op! {
                 p.cast::<[u64; 2]>().write_unaligned(v);
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
 }

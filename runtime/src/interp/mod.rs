@@ -5,10 +5,11 @@
 //! * `code`: translated functions, and what a module keeps of them
 //! * `frame`: the value stack, frames, and walking them
 //! * `dispatch`: handlers, operands, accumulators
-//! * `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`: the instructions
+//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
 //! * `simd`: what vector instructions compute
 //! * `translate`: from WebAssembly to instructions
 
+mod atomic;
 mod call;
 mod code;
 mod control;
@@ -23,6 +24,7 @@ mod table;
 mod tests;
 mod translate;
 mod vector;
+mod wide;
 
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;

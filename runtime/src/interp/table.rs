@@ -45,9 +45,9 @@ op! {
         next!(r, 2)
     }
 
-    /// An instruction that works out of line, with three words.
+    /// An instruction that works out of line.
     slow[F: Slow] |r| {
-        resume!(r, out_of_line::<F>(r.cx, r.ip, r.sp), 3)
+        resume!(r, out_of_line::<F>(r.cx, r.ip, r.sp), const { F::WORDS })
     }
 }
 
@@ -55,7 +55,7 @@ op! {
 pub(super) struct Operands {
     ip: Ip,
     sp: Sp,
-    vmctx: *mut VMContextHead,
+    pub(super) vmctx: *mut VMContextHead,
 }
 
 impl Operands {
@@ -66,26 +66,34 @@ impl Operands {
     }
 
     /// The value of a slot. An i32 is zero-extended.
-    fn get(&self, field: usize) -> u64 {
+    pub(super) fn get(&self, field: usize) -> u64 {
         // SAFETY: as `slot`.
         unsafe { *self.slot(field) }
     }
 
-    fn set(&self, field: usize, v: u64) {
+    pub(super) fn set(&self, field: usize, v: u64) {
         // SAFETY: as `slot`.
         unsafe { *self.slot(field) = v }
     }
 
     /// Lower and upper half of word 2.
-    fn indices(&self) -> (u32, u32) {
-        // SAFETY: the instruction has three words.
+    pub(super) fn indices(&self) -> (u32, u32) {
+        // SAFETY: the instruction has at least three words.
         let word = unsafe { *self.ip.add(2) };
         (word as u32, (word >> 32) as u32)
+    }
+
+    /// Word 3 of an instruction that has one.
+    pub(super) fn word3(&self) -> u64 {
+        // SAFETY: by `Slow::WORDS` of who asks.
+        unsafe { *self.ip.add(3) }
     }
 }
 
 /// An instruction that works out of line.
 pub(super) trait Slow {
+    /// Length of the instruction.
+    const WORDS: usize = 3;
     unsafe fn run(o: Operands) -> Result<(), TrapCode>;
 }
 

@@ -7,7 +7,7 @@
 
 use super::dispatch::*;
 use super::frame::Cx;
-use super::memory::Address;
+use super::memory::{Address, outside};
 use super::simd::{self, V128};
 use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
@@ -113,7 +113,7 @@ op! {
                 set(&r, O::eval(p.cast::<O::Raw>().read_unaligned()));
                 next!(r, const { X::WORDS })
             }
-            None => trap!(r, TrapCode::MemoryOutOfBounds),
+            None => outside!(r),
         }
     }
     /// Word 4 is the lane's number and the slot of the other lanes.

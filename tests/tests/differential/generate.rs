@@ -12,6 +12,8 @@ use wasm_smith::{Config, InstructionKind as Kind, InstructionKinds};
 pub struct Case {
     pub seed: u64,
     pub wasm: Arc<[u8]>,
+    /// The same for wasmi.
+    pub oracle: Arc<[u8]>,
     pub shape: Arc<Shape>,
     /// One line about what was asked of wasm-smith.
     pub about: String,
@@ -41,11 +43,22 @@ pub fn case(seed: u64) -> Option<Case> {
     );
     let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
     let fuel_global = module.ensure_termination(FUEL).ok()?;
-    let options = Options { hide_nans, export_tables: rng.one_in(2), fuel_global };
-    let (wasm, groups) = rewrite::rewrite(&module.to_bytes(), &options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let options = Options {
+        hide_nans,
+        export_tables: rng.one_in(2),
+        throws: rng.one_in(2),
+        legacy_exceptions: rng.one_in(3) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
+        unshare: true,
+        for_oracle: false,
+        fuel_global,
+    };
+    let bytes = module.to_bytes();
+    let rewritten = |options| rewrite::rewrite(&bytes, options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let (wasm, groups) = rewritten(&options);
+    let (oracle, _) = rewritten(&Options { for_oracle: true, ..options });
     let mut shape = shape::read(&wasm, !hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     shape.groups = groups;
-    Some(Case { seed, wasm: wasm.into(), shape: Arc::new(shape), about })
+    Some(Case { seed, wasm: wasm.into(), oracle: oracle.into(), shape: Arc::new(shape), about })
 }
 
 fn config(rng: &mut Rng, hide_nans: bool) -> Config {
@@ -69,7 +82,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         canonicalize_nans: !hide_nans,
         compact_imports_enabled: false,
         custom_page_sizes_enabled: rng.one_in(8),
-        disallow_traps: rng.one_in(3),
+        disallow_traps: rng.one_in(2),
         exceptions_enabled: rng.one_in(2),
         extended_const_enabled: true,
         gc_enabled: rng.one_in(3),
@@ -100,7 +113,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         simd_enabled: simd,
         table_max_size_required: true,
         tail_call_enabled: rng.one_in(2),
-        threads_enabled: false,
+        threads_enabled: rng.one_in(4) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
         wide_arithmetic_enabled: rng.one_in(2),
         ..Config::default()
     }

@@ -2,7 +2,7 @@
 
 use super::generate::Case;
 use super::scenario::{self, Event, Log, Outcome, Reply, Rng, Value, View};
-use super::shape::{Heap, Ty};
+use super::shape::{Heap, Import, Ty};
 use wasmi::{
     AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module,
     Mutability, Nullable, Ref, Store, StoreContextMut, Table, TrapCode, V128, Val, ValType,
@@ -22,7 +22,7 @@ pub fn run(engine: &Engine, case: &Case) -> Option<Vec<Event>> {
     if case.shape.groups.contains("relaxed_simd") {
         return None;
     }
-    let module = Module::new(engine, &*case.wasm).ok()?;
+    let module = Module::new(engine, &*case.oracle).ok()?;
     let mut store = Store::new(engine, Host { log: Log::new(case.seed, case.shape.clone()), instance: None, last_error: None });
     let imports = imports(&mut store, &module)?;
     let instantiated = match Instance::new(&mut store, &module, &imports) {
@@ -44,7 +44,23 @@ struct Host {
 
 fn imports(store: &mut Store<Host>, module: &Module) -> Option<Vec<Extern>> {
     let mut imports = Vec::new();
-    for (number, import) in module.imports().enumerate() {
+    // wasmi lists imports by kind.
+    let shape = store.data().log.shape.clone();
+    let numbers = |kind: fn(&Import) -> bool| {
+        let numbers: Vec<usize> = (0..shape.imports.len()).filter(|i| kind(&shape.imports[*i])).collect();
+        numbers.into_iter()
+    };
+    let mut functions = numbers(|i| matches!(i, Import::Func(_)));
+    let mut tables = numbers(|i| matches!(i, Import::Table));
+    let mut memories = numbers(|i| matches!(i, Import::Memory));
+    let mut globals = numbers(|i| matches!(i, Import::Global));
+    for import in module.imports() {
+        let number = match import.ty() {
+            ExternType::Func(_) => functions.next(),
+            ExternType::Table(_) => tables.next(),
+            ExternType::Memory(_) => memories.next(),
+            ExternType::Global(_) => globals.next(),
+        }?;
         let mut rng = Rng::new(store.data().log.seed, 500 + number as u64);
         imports.push(match import.ty() {
             ExternType::Func(ty) => {

@@ -32,7 +32,9 @@ pub type Signature = (Vec<Ty>, Vec<Ty>);
 pub enum Import {
     Func(Signature),
     Tag(Vec<Ty>),
-    Other,
+    Table,
+    Memory,
+    Global,
 }
 
 /// An export.
@@ -142,9 +144,10 @@ pub fn read(wasm: &[u8], exact_nans: bool) -> Result<Shape, wp::Error> {
                         wp::TypeRef::Tag(tag) => Import::Tag(signature(&types, tag.func_type_idx).0),
                         wp::TypeRef::Global(global) => {
                             globals.push(global);
-                            Import::Other
+                            Import::Global
                         }
-                        _ => Import::Other,
+                        wp::TypeRef::Table(_) => Import::Table,
+                        wp::TypeRef::Memory(_) => Import::Memory,
                     });
                 }
             }

@@ -17,7 +17,7 @@ enum Tail {
 }
 
 impl<'a> Translator<'a> {
-    fn sig_of(&self, ty: TypeIndex) -> Result<&'a Sig> {
+    pub(super) fn sig_of(&self, ty: TypeIndex) -> Result<&'a Sig> {
         if ty.index() >= self.env.types.len() {
             return Err(invalid());
         }

@@ -4,7 +4,7 @@
 //! since on the paths through it locals may change; at a label that is branched to, results are in their slots and
 //! nothing is known of the accumulators.
 
-use super::super::code::{Catch, Sig, Try, Ty, slots};
+use super::super::code::{Catch, Reference, Sig, Try, Ty, slots};
 use super::super::control as handlers;
 use super::super::dispatch::{A, Handler, I, S, address};
 use super::emit::{Kind, Last, fields};
@@ -40,19 +40,28 @@ pub(super) enum BlockKind {
     Else,
     /// Where it begins, and its clauses.
     Try(usize, Vec<Catch>),
+    /// The body of a `try` of the first form, and where it begins.
+    LegacyTry(usize),
+    /// A handler of one: its position in `Translator::tries`, the clauses so far, and the slot of the exception that the current
+    /// one caught.
+    LegacyCatch {
+        index: usize,
+        catches: Vec<Catch>,
+        exception: Option<i32>,
+    },
 }
 
 /// A block that is open.
 #[derive(Debug)]
 pub(super) struct Block<'a> {
-    kind: BlockKind,
-    label: usize,
+    pub kind: BlockKind,
+    pub label: usize,
     params: &'a [Ty],
-    results: &'a [Ty],
+    pub results: &'a [Ty],
     /// Operands below it.
     pub base: usize,
     /// Slot of its first parameter or result.
-    height: i32,
+    pub height: i32,
 }
 
 /// A handler to be emitted at the end of the function: a clause whose label is the function itself.
@@ -65,6 +74,11 @@ pub(super) struct Pad {
 impl<'a> Block<'a> {
     fn label_types(&self) -> &'a [Ty] {
         if matches!(self.kind, BlockKind::Loop) { self.params } else { self.results }
+    }
+
+    /// Operands below it, without the exception that a handler keeps.
+    pub(super) fn outer_base(&self) -> usize {
+        self.base - usize::from(matches!(self.kind, BlockKind::LegacyCatch { exception: Some(_), .. }))
     }
 }
 
@@ -81,7 +95,7 @@ fn one(ty: Ty) -> &'static [Ty] {
 }
 
 impl<'a> Translator<'a> {
-    fn new_label(&mut self) -> usize {
+    pub(super) fn new_label(&mut self) -> usize {
         self.labels.push(Label::default());
         self.labels.len() - 1
     }
@@ -114,7 +128,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Says that a label is here to which other paths lead.
-    fn bind(&mut self, label: usize) {
+    pub(super) fn bind(&mut self, label: usize) {
         self.flush_all();
         self.holds = [None; super::CLASSES];
         self.place_label(label);
@@ -141,7 +155,7 @@ impl<'a> Translator<'a> {
         self.blocks.push(Block { kind: BlockKind::Function, label, params: &[], results: &sig.results, base: 0, height });
     }
 
-    fn begin(&mut self, kind: BlockKind, ty: BlockType) -> Result<()> {
+    pub(super) fn begin(&mut self, kind: BlockKind, ty: BlockType) -> Result<()> {
         let (params, results) = self.block_type(ty)?;
         let base = self.stack.len().checked_sub(params.len()).ok_or_else(invalid)?;
         let height = self.stack.get(base).map_or(self.height, |e| e.slot);
@@ -177,7 +191,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Settles operands; parameters of the block go to their slots even if they are constants.
-    fn settle_params(&mut self, ty: BlockType) -> Result<()> {
+    pub(super) fn settle_params(&mut self, ty: BlockType) -> Result<()> {
         let count = self.block_type(ty)?.0.len();
         self.settle_all()?;
         self.materialize_top(count)
@@ -215,7 +229,7 @@ impl<'a> Translator<'a> {
     }
 
     pub(super) fn end(&mut self) -> Result<()> {
-        let Some(block) = self.blocks.pop() else { return Err(invalid()) };
+        let Some(mut block) = self.blocks.pop() else { return Err(invalid()) };
         if let BlockKind::Function = block.kind {
             if self.reachable {
                 self.emit_return()?;
@@ -224,7 +238,7 @@ impl<'a> Translator<'a> {
             return Ok(());
         }
         let joins = match block.kind {
-            BlockKind::If(_) | BlockKind::Else | BlockKind::Try(..) => true,
+            BlockKind::If(_) | BlockKind::Else | BlockKind::Try(..) | BlockKind::LegacyCatch { .. } => true,
             BlockKind::Loop => false,
             _ => self.labels[block.label].used,
         };
@@ -239,19 +253,31 @@ impl<'a> Translator<'a> {
             return Ok(());
         }
         if self.reachable {
-            self.materialize_top(block.results.len())?;
-        }
-        match block.kind {
-            BlockKind::Try(start, catches) => {
-                let end = self.code.len();
-                self.tries.push(Try { start: start as u32, end: end as u32, catches: catches.into() });
+            match block.kind {
+                // The exception may be where the first result has to go.
+                BlockKind::LegacyCatch { .. } => self.move_top(block.results.len(), block.height, false)?,
+                _ => self.materialize_top(block.results.len())?,
             }
+        }
+        let base = block.outer_base();
+        match &mut block.kind {
+            BlockKind::Try(start, catches) => {
+                let (start, end, depth) = (*start as u32, self.code.len() as u32, self.blocks.len() as u32);
+                self.tries.push(Try { start, end, depth, delegate: None, catches: core::mem::take(catches).into() });
+            }
+            BlockKind::LegacyCatch { index, catches, .. } => self.tries[*index].catches = core::mem::take(catches).into(),
             BlockKind::If(otherwise) => {
-                self.bind(otherwise);
+                self.bind(*otherwise);
                 self.reachable = true;
             }
             _ => {}
         }
+        block.base = base;
+        self.join(&block)
+    }
+
+    /// Goes on behind a block, to whose end other paths may lead.
+    pub(super) fn join(&mut self, block: &Block<'a>) -> Result<()> {
         self.truncate(block.base)?;
         self.bind(block.label);
         self.reachable |= self.labels[block.label].used;
@@ -268,7 +294,7 @@ impl<'a> Translator<'a> {
         self.truncate(base)
     }
 
-    fn emit_branch(&mut self, label: usize) {
+    pub(super) fn emit_branch(&mut self, label: usize) {
         if let (Kind::Copy, true) = (self.last.kind, self.is_last_open()) {
             let at = self.last.start;
             self.code[at] = address(handlers::copy_branch);
@@ -282,7 +308,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The block that a branch leads to: position in `blocks`.
-    fn target(&self, depth: u32) -> Result<usize> {
+    pub(super) fn target(&self, depth: u32) -> Result<usize> {
         self.blocks.len().checked_sub(1 + depth as usize).ok_or_else(invalid)
     }
 
@@ -293,7 +319,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Puts the `count` topmost operands where a label expects them. They are not popped, but may not be used any more.
-    fn move_top(&mut self, count: usize, mut to: i32, redirect: bool) -> Result<()> {
+    pub(super) fn move_top(&mut self, count: usize, mut to: i32, redirect: bool) -> Result<()> {
         let first = self.stack.len().checked_sub(count).ok_or_else(invalid)?;
         if count > MANY {
             // Few instructions for many values: a branch is two bytes of WebAssembly, and there may be thousands.
@@ -477,10 +503,10 @@ impl<'a> Translator<'a> {
         let mut catches = Vec::with_capacity(table.catches.len());
         for clause in &table.catches {
             let (tag, reference, depth) = match *clause {
-                WpCatch::One { tag, label } => (Some(tag), false, label),
-                WpCatch::OneRef { tag, label } => (Some(tag), true, label),
-                WpCatch::All { label } => (None, false, label),
-                WpCatch::AllRef { label } => (None, true, label),
+                WpCatch::One { tag, label } => (Some(tag), Reference::None, label),
+                WpCatch::OneRef { tag, label } => (Some(tag), Reference::Last, label),
+                WpCatch::All { label } => (None, Reference::None, label),
+                WpCatch::AllRef { label } => (None, Reference::Last, label),
             };
             let target = self.target(depth)?;
             let block = &self.blocks[target];

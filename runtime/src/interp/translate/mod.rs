@@ -9,22 +9,26 @@
 //! * `operand`: the operand stack, accumulators, moving values to slots
 //! * `emit`: the forms of instructions by where their operands are
 //! * `join`: conditions of branches and selections
-//! * `address`: memory accesses
+//! * `address`, `atomic`: memory accesses
 //! * `control`: blocks, branches, returns, exceptions
+//! * `legacy`: exceptions in their first form
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
-//! * `vector`: the same for vectors
+//! * `vector`, `wide`: the same for vectors and 128-bit integers
 //!
 //! Bodies were validated when the module was decoded. What validation rules out is an error all the same, never a panic.
 
 mod address;
+mod atomic;
 mod call;
 mod control;
 mod emit;
 mod join;
+mod legacy;
 mod operand;
 mod operator;
 mod vector;
+mod wide;
 
 use super::code::{Body, Catch, Func, HEADER, Sig, Try, Ty, slots};
 use super::control as handlers;
@@ -74,6 +78,18 @@ impl core::fmt::Display for TooFar {
 
 impl core::error::Error for TooFar {}
 
+/// The function throws again what it caught: translate again, with handlers that keep it.
+#[derive(Debug)]
+struct Rethrows;
+
+impl core::fmt::Display for Rethrows {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("internal error: the interpreter does not have an exception that it caught")
+    }
+}
+
+impl core::error::Error for Rethrows {}
+
 /// State of the translation of one function.
 struct Translator<'a> {
     module: &'a ModuleInner,
@@ -113,6 +129,8 @@ struct Translator<'a> {
     floor: usize,
     /// First of the slots to copy through, in a function with very many slots.
     temporaries: Option<i32>,
+    /// Handlers of `try` keep the exception.
+    rethrows: bool,
     blocks: Vec<Block<'a>>,
     labels: Vec<Label>,
     tries: Vec<Try>,
@@ -138,9 +156,13 @@ pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
     let range = env.bodies.get(func.index.index()).ok_or_else(invalid)?;
     let bytes = wasm.get(range.start as usize..range.end as usize).ok_or_else(invalid)?;
     let index = env.func_index(func.index);
-    let body = match Translator::new(module, index, false).run(bytes, range.start as usize) {
-        Err(e) if e.is::<TooFar>() => Translator::new(module, index, true).run(bytes, range.start as usize)?,
-        other => other?,
+    let (mut far, mut rethrows) = (false, false);
+    let body = loop {
+        match Translator::new(module, index, far, rethrows).run(bytes, range.start as usize) {
+            Err(e) if !far && e.is::<TooFar>() => far = true,
+            Err(e) if !rethrows && e.is::<Rethrows>() => rethrows = true,
+            other => break other?,
+        }
     };
     Ok(func.publish(body))
 }
@@ -154,7 +176,7 @@ pub(super) fn is_interpreted(module: &ModuleInner, func: DefinedFuncIndex) -> bo
 }
 
 impl<'a> Translator<'a> {
-    fn new(module: &'a ModuleInner, index: FuncIndex, far: bool) -> Self {
+    fn new(module: &'a ModuleInner, index: FuncIndex, far: bool, rethrows: bool) -> Self {
         let env = &*module.env;
         Self {
             module,
@@ -177,6 +199,7 @@ impl<'a> Translator<'a> {
             bounce: false,
             floor: 0,
             temporaries: far.then_some(0),
+            rethrows,
             blocks: Vec::new(),
             labels: Vec::new(),
             tries: Vec::new(),

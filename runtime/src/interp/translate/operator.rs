@@ -97,6 +97,11 @@ impl Translator<'_> {
                 Operator::Else => self.else_(),
                 Operator::End => self.end(),
                 Operator::TryTable { try_table } => self.try_table(try_table),
+                Operator::Try { blockty } => self.legacy_try(*blockty),
+                Operator::Catch { tag_index } => self.legacy_catch(Some(*tag_index)),
+                Operator::CatchAll => self.legacy_catch(None),
+                Operator::Delegate { relative_depth } => self.delegate(*relative_depth),
+                Operator::Rethrow { relative_depth } => self.rethrow(*relative_depth),
                 Operator::Br { relative_depth } => self.br(*relative_depth),
                 Operator::BrIf { relative_depth } => self.br_if(*relative_depth),
                 Operator::BrTable { targets } => self.br_table(targets),
@@ -206,7 +211,14 @@ impl Translator<'_> {
                     self.conditional_branch(condition, true, *relative_depth)?;
                     self.pop().map(|_| ())
                 }
-                other => self.vector_operator(other),
+                Operator::I64Add128 => self.wide_sum(false),
+                Operator::I64Sub128 => self.wide_sum(true),
+                Operator::I64MulWideS => self.wide_product(true),
+                Operator::I64MulWideU => self.wide_product(false),
+                other => match self.atomic(other)? {
+                    true => Ok(()),
+                    false => self.vector_operator(other),
+                },
             }
         }
     }
@@ -214,10 +226,15 @@ impl Translator<'_> {
     /// In unreachable code only the structure of blocks matters.
     fn unreachable_operator(&mut self, operator: &Operator<'_>) -> Result<()> {
         match operator {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } => self.skipped += 1,
-            Operator::End if self.skipped > 0 => self.skipped -= 1,
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::TryTable { .. } | Operator::Try { .. } => {
+                self.skipped += 1
+            }
+            Operator::End | Operator::Delegate { .. } if self.skipped > 0 => self.skipped -= 1,
             Operator::End => return self.end(),
+            Operator::Delegate { relative_depth } => return self.delegate(*relative_depth),
             Operator::Else if self.skipped == 0 => return self.else_(),
+            Operator::Catch { tag_index } if self.skipped == 0 => return self.legacy_catch(Some(*tag_index)),
+            Operator::CatchAll if self.skipped == 0 => return self.legacy_catch(None),
             _ => {}
         }
         Ok(())
@@ -267,7 +284,18 @@ impl Translator<'_> {
     }
 
     /// An instruction that works out of line: so many operands, perhaps a result, and the two halves of word 2.
-    fn slow<F: Slow>(&mut self, operands: usize, result: Option<Ty>, (low, high): (u32, u32)) -> Result<()> {
+    fn slow<F: Slow>(&mut self, operands: usize, result: Option<Ty>, indices: (u32, u32)) -> Result<()> {
+        self.slow_with::<F>(operands, result, indices, None)
+    }
+
+    /// The same, with a word 3 if there is one.
+    pub(super) fn slow_with<F: Slow>(
+        &mut self,
+        operands: usize,
+        result: Option<Ty>,
+        (low, high): (u32, u32),
+        more: Option<u64>,
+    ) -> Result<()> {
         // The result, if there is one, comes first.
         let first = usize::from(result.is_some());
         let mut numbers = [0; 4];
@@ -286,6 +314,7 @@ impl Translator<'_> {
         let at = self.code.len();
         let [f0, f1, f2, f3] = numbers;
         self.code.extend([address(SlowForm::<F>::HANDLER), fields(f0, f1, f2, f3), u64::from(low) | u64::from(high) << 32]);
+        self.code.extend(more);
         self.last = Last::NONE;
         match result {
             Some(ty) => self.slot_result(at, ty),

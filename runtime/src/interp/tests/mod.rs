@@ -5,6 +5,8 @@
 use crate::*;
 use std::fmt::Write as _;
 
+mod proposals;
+
 fn engine() -> Engine {
     Engine::new(Config::new().tier(Tier::Interpreted)).expect("a valid configuration")
 }
@@ -468,7 +470,7 @@ impl Program {
     fn evaluate(&self, mut locals: Vec<u64>) -> u64 {
         let mut memory = vec![0u8; 1024];
         let mut stack: Vec<u64> = Vec::new();
-        let mut pop = |stack: &mut Vec<u64>| stack.pop().expect("an operand");
+        let pop = |stack: &mut Vec<u64>| stack.pop().expect("an operand");
         for step in &self.0 {
             match *step {
                 Step::Get(i) => stack.push(locals[i]),
