@@ -4,6 +4,7 @@ use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::extern_::Extern;
 use crate::instance::{Instance, InstanceData};
+use crate::shared_memory::current_length;
 use crate::store::StoreInner;
 use std::ptr::NonNull;
 use wasmc_environ::vmlayout::*;
@@ -53,6 +54,18 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// An export of the instance that imported the host function.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         self.instance()?.get_export(&mut self.store, name)
+    }
+
+    /// The first byte and the size of the memory that the calling instance exports as `memory`, shared or not: what
+    /// [`Caller::get_export`] would find, without looking for it. Valid until the memory grows, and as long as the store
+    /// lives; other threads may use a shared memory meanwhile.
+    #[inline]
+    pub fn exported_memory(&self) -> Option<(*mut u8, usize)> {
+        // SAFETY: the store keeps the instance, and with it the memories that it exports.
+        unsafe {
+            let definition = NonNull::new((*self.instance?.as_ptr()).exported_memory)?.as_ptr();
+            Some(((*definition).base, current_length(definition) as usize))
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use std::alloc::{alloc_zeroed, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
-use wasmc_environ::module::{ElementItems, Module as EnvModule, SegmentMode};
+use wasmc_environ::module::{ElementItems, EntityIndex, Module as EnvModule, SegmentMode};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::*;
@@ -67,6 +67,9 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
             let store = &mut *store;
             store.instances.pop();
             return Err(e);
+        }
+        if let Some(EntityIndex::Memory(index)) = module.export("memory") {
+            (*this).exported_memory = ops::memory_definition((*this).vmctx, index);
         }
         initialize(this)?;
         Ok(Instance::from_raw((*store).id, NonNull::new_unchecked(this)))
@@ -270,6 +273,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut In
         exit_contexts: Vec::new(),
         bindings: Vec::new(),
         host_funcs: Vec::new(),
+        exported_memory: std::ptr::null_mut(),
     };
     // SAFETY: by the caller; the `VMContext` was just made, and the module keeps its types.
     unsafe {

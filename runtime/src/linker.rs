@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use wasmc_environ::types::FuncType;
+use wasmc_environ::types::{EntityType, FuncType};
 
 /// As many similar names as an error lists.
 const MAX_SIMILAR: usize = 3;
@@ -28,6 +28,8 @@ const MAX_SIMILAR: usize = 3;
 enum Definition {
     Extern(Extern),
     Host(Arc<AnyHostFunc>),
+    /// Host functions of different types, at least one, of which an import gets the one of its type.
+    Overloads(Vec<Arc<AnyHostFunc>>),
 }
 
 /// Names for what modules import, in stores whose data has type `T`.
@@ -118,6 +120,55 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(host))
     }
 
+    /// As [`Linker::func_wrap`], beside host functions of other types that have the name already: an import gets the one of its
+    /// type, and where there is none, the error names the type of the first.
+    ///
+    /// # Errors
+    /// If the name is taken by something else, or by a function of this type.
+    pub fn func_wrap_overload<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        f: impl IntoFunc<T, Params, Results>,
+    ) -> Result<&mut Self> {
+        let host = f.into_host_func(self.engine.registry());
+        self.overload(module, name, host)
+    }
+
+    /// As [`Linker::func_new`], beside functions of other types; see [`Linker::func_wrap_overload`].
+    ///
+    /// # Errors
+    /// As for both.
+    pub fn func_new_overload(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        f: impl Fn(Caller<'_, T>, &[crate::Val], &mut [crate::Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Self> {
+        let host = dynamic_func(self.engine.registry(), ty, f).with_context(|| format!("cannot define `{module}`.`{name}`"))?;
+        self.overload(module, name, host)
+    }
+
+    fn overload(&mut self, module: &str, name: &str, host: Arc<AnyHostFunc>) -> Result<&mut Self> {
+        let known = self.modules.get_mut(module).and_then(|names| names.get_mut(name));
+        let known = match known {
+            Some(known @ Definition::Host(_)) => {
+                if let Definition::Host(first) = known {
+                    *known = Definition::Overloads(vec![first.clone()]);
+                }
+                known
+            }
+            Some(known) => known,
+            None => return self.insert(module, name, Definition::Host(host)),
+        };
+        match known {
+            Definition::Overloads(list) if list.iter().all(|other| other.type_id != host.type_id) => list.push(host),
+            _ => bail!("`{module}`.`{name}` is defined twice with the same type"),
+        }
+        Ok(self)
+    }
+
     /// Defines all exports of an instance under a module name, so that other modules import from it.
     ///
     /// # Errors
@@ -160,22 +211,24 @@ impl<T: 'static> Linker<T> {
         self.insert(as_module, as_name, definition)
     }
 
-    /// Whether something has this name.
-    pub fn is_defined(&self, module: &str, name: &str) -> bool {
-        self.lookup(module, name).is_some()
-    }
-
     fn lookup(&self, module: &str, name: &str) -> Option<&Definition> {
         self.modules.get(module)?.get(name)
     }
 
-    /// What is defined under a name. A host function becomes a function of the store.
+    /// What is defined under a name. A host function becomes a function of the store; of several, the first.
     pub fn get(&self, mut store: impl AsContextMut<Data = T>, module: &str, name: &str) -> Option<Extern> {
         Some(match self.lookup(module, name)? {
             Definition::Extern(item) => item.clone(),
             // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
             Definition::Host(f) => Extern::Func(unsafe { Func::from_host(store.as_context_mut().raw(), f.clone()) }),
+            // SAFETY: as above.
+            Definition::Overloads(list) => Extern::Func(unsafe { Func::from_host(store.as_context_mut().raw(), list.first()?.clone()) }),
         })
+    }
+
+    /// Whether something is defined under a name.
+    pub fn is_defined(&self, module: &str, name: &str) -> bool {
+        self.lookup(module, name).is_some()
     }
 
     /// What is defined for an import.
@@ -190,7 +243,17 @@ impl<T: 'static> Linker<T> {
 
     fn resolve(&self, module: &Module) -> Result<Vec<Definition>> {
         let imports = module.inner.env.imports.iter().enumerate();
-        imports.map(|(i, import)| self.lookup(&import.module, &import.name).cloned().ok_or_else(|| self.unknown(module, i))).collect()
+        let found = imports.map(|(i, import)| match self.lookup(&import.module, &import.name) {
+            Some(Definition::Overloads(list)) => {
+                let fits =
+                    |f: &&Arc<AnyHostFunc>| matches!(import.ty, EntityType::Func(ty) if f.type_id == module.inner.type_ids[ty.index()]);
+                let chosen = list.iter().find(fits).or(list.first());
+                chosen.map(|f| Definition::Host(f.clone())).ok_or_else(|| self.unknown(module, i))
+            }
+            Some(definition) => Ok(definition.clone()),
+            None => Err(self.unknown(module, i)),
+        });
+        found.collect()
     }
 
     /// Instantiates a module with the definitions that have the names of its imports.
@@ -246,6 +309,8 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
         .map(|d| match d {
             Definition::Extern(item) => Import::Extern(item),
             Definition::Host(f) => Import::Host(f),
+            // `Linker::resolve` has chosen among them.
+            Definition::Overloads(list) => Import::Host(&list[0]),
         })
         .collect();
     let store = store.as_context_mut().raw();
@@ -271,7 +336,7 @@ impl<T: 'static> InstancePre<T> {
 
     /// The first import that belongs to a store: with one, instances can only be made there.
     pub fn bound_to_a_store(&self) -> Option<ImportType<'_>> {
-        let bound = |d: &Definition| !matches!(d, Definition::Host(_) | Definition::Extern(Extern::SharedMemory(_)));
+        let bound = |d: &Definition| matches!(d, Definition::Extern(e) if !matches!(e, Extern::SharedMemory(_)));
         self.module.imports().zip(&*self.imports).find_map(|(import, d)| bound(d).then_some(import))
     }
 

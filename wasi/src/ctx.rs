@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +19,7 @@ use crate::errno::Errno;
 use crate::fdtable::{Descriptor, Directory, FdTable, Fds, Object};
 use crate::hooks::{SeededRandom, VirtualClock, WasiClocks, WasiRandom};
 use crate::limits::WasiLimits;
+use crate::net::{NetGrant, NetPolicy};
 use crate::preview1::Exit;
 use crate::sandbox::PathResolution;
 use crate::stdio::{Input, Output, Stream};
@@ -53,6 +55,12 @@ pub enum BuildError {
         /// What the host said.
         source: io::Error,
     },
+    /// A descriptor that the environment says was passed, and was not.
+    #[error("LISTEN_FDS says that descriptor {number} was passed to this process, but it is no open socket")]
+    PassedSocket {
+        /// Its number.
+        number: u64,
+    },
     /// More preopened descriptors than [`WasiLimits::open_files`] allows.
     #[error("more descriptors are preopened than the limit of {limit} open files allows")]
     TooManyFiles {
@@ -80,6 +88,7 @@ pub(crate) struct Common {
     pub(crate) clocks: Option<Box<dyn WasiClocks>>,
     pub(crate) random: Option<Box<dyn WasiRandom>>,
     pub(crate) broken_pipe: BrokenPipe,
+    pub(crate) net: NetPolicy,
     /// Bytes that may still be written, unless there is no limit.
     writable: AtomicU64,
 }
@@ -163,6 +172,7 @@ pub struct WasiCtxBuilder {
     clocks: Option<Box<dyn WasiClocks>>,
     random: Option<Box<dyn WasiRandom>>,
     broken_pipe: BrokenPipe,
+    net: NetPolicy,
 }
 
 impl Default for WasiCtxBuilder {
@@ -187,6 +197,7 @@ impl WasiCtxBuilder {
             clocks: None,
             random: None,
             broken_pipe: BrokenPipe::default(),
+            net: NetPolicy::default(),
         }
     }
 
@@ -278,6 +289,19 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Listens on a TCP address, and hands the socket over as [`preopen_socket`](Self::preopen_socket) does.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<&mut Self> {
+        /// Connections that wait to be accepted. Rust's own is 128, too few for a thousand that come at once.
+        const BACKLOG: i32 = 4096;
+        let listener = TcpListener::bind(address)?;
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(self.preopen_socket(listener))
+    }
+
     /// Says how paths are resolved.
     pub fn path_resolution(&mut self, resolution: PathResolution) -> &mut Self {
         self.resolution = resolution;
@@ -313,6 +337,33 @@ impl WasiCtxBuilder {
     pub fn broken_pipe(&mut self, broken_pipe: BrokenPipe) -> &mut Self {
         self.broken_pipe = broken_pipe;
         self
+    }
+
+    /// Lets the program reach a part of the network, with WasmEdge's socket functions.
+    pub fn grant_net(&mut self, grant: NetGrant) -> &mut Self {
+        self.net.0.push(grant);
+        self
+    }
+
+    /// Hands over the sockets that a service manager has passed to this process (systemd's `LISTEN_FDS`), as
+    /// [`preopen_socket`](Self::preopen_socket) does; says how many. Call it once in a process, before it opens sockets of its
+    /// own: the descriptors are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::PassedSocket`] if the environment speaks of a descriptor that is no open socket.
+    pub fn preopen_passed_sockets(&mut self) -> Result<u32, BuildError> {
+        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+        if number("LISTEN_PID") != Some(std::process::id()) {
+            return Ok(0);
+        }
+        let count = number("LISTEN_FDS").unwrap_or(0);
+        for index in 0..count {
+            // The first is 3.
+            let fd = i32::try_from(3 + u64::from(index)).ok().and_then(|fd| crate::host::inherited_socket(fd).ok());
+            self.sockets.push(fd.ok_or(BuildError::PassedSocket { number: 3 + u64::from(index) })?);
+        }
+        Ok(count)
     }
 
     /// Builds the context. The builder is empty afterwards.
@@ -368,6 +419,7 @@ impl WasiCtxBuilder {
             clocks: builder.clocks,
             random: builder.random,
             broken_pipe: builder.broken_pipe,
+            net: builder.net,
         };
         Ok(WasiCtx { fds, common: Arc::new(common), ended: None })
     }

@@ -1,7 +1,8 @@
 //! The error numbers of preview1 and how a host error becomes one.
 //!
 //! The numbers are WASI's own, not the host's: a program compiled once must see the same number everywhere. A host error
-//! that WASI has no word for becomes `IO`, so that no host number ever reaches a program.
+//! that WASI has no word for becomes `IO`, so that no host number ever reaches a program. The numbers from 77 on are
+//! WasmEdge's, and only its functions return them.
 
 use std::fmt;
 
@@ -129,6 +130,17 @@ errnos! {
     TXTBSY = 74, "text file busy", from TXTBSY;
     XDEV = 75, "cross-device link", from XDEV;
     NOTCAPABLE = 76, "capabilities insufficient";
+    AIADDRFAMILY = 77, "address family for the host name not supported";
+    AIAGAIN = 78, "temporary failure in name resolution";
+    AIBADFLAG = 79, "bad flags for name resolution";
+    AIFAIL = 80, "failure in name resolution";
+    AIFAMILY = 81, "address family not supported in name resolution";
+    AIMEMORY = 82, "not enough space for name resolution";
+    AINODATA = 83, "no address for the host name";
+    AINONAME = 84, "name or service not known";
+    AISERVICE = 85, "service not supported for the socket type";
+    AISOCKTYPE = 86, "socket type not supported in name resolution";
+    AISYSTEM = 87, "system error in name resolution";
 }
 
 impl Errno {
@@ -172,11 +184,11 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_host_errors_are_translated() {
-        for number in 1..=76 {
+        for number in 1..=87 {
             assert_eq!(Errno::from_number(number).unwrap().number(), number);
         }
         assert_eq!(Errno::from_number(0), None);
-        assert_eq!(Errno::from_number(77), None);
+        assert_eq!(Errno::from_number(88), None);
         assert_eq!(Errno::from(HostErrno::NOENT), Errno::NOENT);
         // No word for it in WASI.
         assert_eq!(Errno::from(HostErrno::KEYEXPIRED), Errno::IO);

@@ -23,9 +23,12 @@ pub(crate) struct Descriptor {
     rights: AtomicU64,
     /// What may be done through descriptors that are opened beneath it.
     inheriting: AtomicU64,
-    /// The flags as the program set them, and above them those that are imitated.
+    /// The flags as the program set them, and above them those that are imitated, and [`FIFO`].
     flags: AtomicU32,
 }
+
+/// Marks a FIFO, which was opened without waiting for its other side.
+const FIFO: u32 = 1 << 31;
 
 /// What a descriptor stands for.
 pub(crate) enum Object {
@@ -100,8 +103,24 @@ impl Descriptor {
         FdFlags::from_bits_truncate((self.flags.load(Relaxed) >> 16) as u16)
     }
 
+    /// Whether a call has to look at what is imitated, or at a FIFO, before it reads or writes.
+    #[inline]
+    pub(crate) fn is_special(&self) -> bool {
+        self.flags.load(Relaxed) >> 16 != 0
+    }
+
+    /// Whether it is a FIFO.
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.flags.load(Relaxed) & FIFO != 0
+    }
+
     pub(crate) fn set_flags(&self, flags: FdFlags, imitated: FdFlags) {
-        self.flags.store(u32::from(flags.bits()) | u32::from(imitated.bits()) << 16, Relaxed);
+        let fifo = self.flags.load(Relaxed) & FIFO;
+        self.flags.store(u32::from(flags.bits()) | u32::from(imitated.bits()) << 16 | fifo, Relaxed);
+    }
+
+    pub(crate) fn mark_fifo(&mut self) {
+        *self.flags.get_mut() |= FIFO;
     }
 
     /// The host's descriptor, if there is one.
@@ -116,7 +135,18 @@ impl Descriptor {
 
     /// What to poll for it; without it, it is always ready.
     pub(crate) fn pollable(&self) -> Option<BorrowedFd<'_>> {
-        self.host()
+        match &self.object {
+            Object::Stream(Stream::Pipe(pipe)) => Some(pipe.ready()),
+            _ => self.host(),
+        }
+    }
+
+    /// How many bytes can be read at once; 1 where nobody knows, as of a socket on which a connection waits.
+    pub(crate) fn readable(&self) -> u64 {
+        match &self.object {
+            Object::Stream(Stream::Pipe(pipe)) => pipe.unread() as u64,
+            _ => self.host().and_then(|host| rustix::io::ioctl_fionread(host).ok()).unwrap_or(1),
+        }
     }
 
     /// The directory, or `NOTDIR`.

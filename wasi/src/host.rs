@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "system calls on addresses; regions and descriptors are valid by their types")]
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno as HostErrno;
@@ -43,17 +44,20 @@ fn vectors(regions: &[Region<'_>]) -> Vectors {
 #[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, regions: &[Region<'_>], offset: Option<u64>) -> Result<usize> {
     let raw = fd.as_raw_fd();
-    // SAFETY: the descriptor is open, and each region is memory that the kernel may write to; so in the arms below.
-    let returned = match (regions, offset) {
-        ([one], None) => unsafe { libc::read(raw, one.as_ptr().cast(), one.len()) },
-        ([one], Some(offset)) => unsafe { libc::pread(raw, one.as_ptr().cast(), one.len(), position(offset)?) },
-        (several, offset) => {
-            let list = vectors(several);
-            // At most as many as `WasiLimits::iovecs`; more than the host takes it refuses itself.
-            let len = list.len().min(i32::MAX as usize) as i32;
-            match offset {
-                None => unsafe { libc::readv(raw, list.as_ptr(), len) },
-                Some(offset) => unsafe { libc::preadv(raw, list.as_ptr(), len, position(offset)?) },
+    let offset = offset.map(position).transpose()?;
+    // SAFETY: the descriptor is open, and each region is memory that the kernel may write to; the list lives on. It has at most
+    // as many elements as `WasiLimits::iovecs`; more than the host takes it refuses itself.
+    let returned = unsafe {
+        match (regions, offset) {
+            ([one], None) => libc::read(raw, one.as_ptr().cast(), one.len()),
+            ([one], Some(offset)) => libc::pread(raw, one.as_ptr().cast(), one.len(), offset),
+            (several, offset) => {
+                let list = vectors(several);
+                let len = list.len().min(i32::MAX as usize) as i32;
+                match offset {
+                    None => libc::readv(raw, list.as_ptr(), len),
+                    Some(offset) => libc::preadv(raw, list.as_ptr(), len, offset),
+                }
             }
         }
     };
@@ -64,16 +68,20 @@ pub(crate) fn read(fd: BorrowedFd<'_>, regions: &[Region<'_>], offset: Option<u6
 #[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, regions: &[Region<'_>], offset: Option<u64>) -> Result<usize> {
     let raw = fd.as_raw_fd();
-    // SAFETY: the descriptor is open, and each region is memory that the kernel may read; so in the arms below.
-    let returned = match (regions, offset) {
-        ([one], None) => unsafe { libc::write(raw, one.as_ptr().cast(), one.len()) },
-        ([one], Some(offset)) => unsafe { libc::pwrite(raw, one.as_ptr().cast(), one.len(), position(offset)?) },
-        (several, offset) => {
-            let list = vectors(several);
-            let len = list.len().min(i32::MAX as usize) as i32;
-            match offset {
-                None => unsafe { libc::writev(raw, list.as_ptr(), len) },
-                Some(offset) => unsafe { libc::pwritev(raw, list.as_ptr(), len, position(offset)?) },
+    let offset = offset.map(position).transpose()?;
+    // SAFETY: the descriptor is open, and each region is memory that the kernel may read; the list lives on. It has at most
+    // as many elements as `WasiLimits::iovecs`; more than the host takes it refuses itself.
+    let returned = unsafe {
+        match (regions, offset) {
+            ([one], None) => libc::write(raw, one.as_ptr().cast(), one.len()),
+            ([one], Some(offset)) => libc::pwrite(raw, one.as_ptr().cast(), one.len(), offset),
+            (several, offset) => {
+                let list = vectors(several);
+                let len = list.len().min(i32::MAX as usize) as i32;
+                match offset {
+                    None => libc::writev(raw, list.as_ptr(), len),
+                    Some(offset) => libc::pwritev(raw, list.as_ptr(), len, offset),
+                }
             }
         }
     };
@@ -90,6 +98,53 @@ impl Address {
     pub(crate) fn empty() -> Self {
         // SAFETY: zeros are a value of this structure of numbers.
         Self { storage: unsafe { std::mem::zeroed() }, len: size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+    }
+
+    /// The address, if the host wrote one of either version.
+    pub(crate) fn get(&self) -> Option<SocketAddr> {
+        let len = self.len as usize;
+        match i32::from(self.storage.ss_family) {
+            libc::AF_INET if len >= size_of::<libc::sockaddr_in>() => {
+                // SAFETY: the storage is larger than either structure and aligned for both; any bits are a value of them.
+                let v4 = unsafe { *(&raw const self.storage).cast::<libc::sockaddr_in>() };
+                Some(SocketAddr::new(Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes()).into(), u16::from_be(v4.sin_port)))
+            }
+            libc::AF_INET6 if len >= size_of::<libc::sockaddr_in6>() => {
+                // SAFETY: as above.
+                let v6 = unsafe { *(&raw const self.storage).cast::<libc::sockaddr_in6>() };
+                Some(SocketAddr::new(Ipv6Addr::from(v6.sin6_addr.s6_addr).into(), u16::from_be(v6.sin6_port)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let mut this = Self::empty();
+        match address {
+            SocketAddr::V4(v4) => {
+                let to = (&raw mut this.storage).cast::<libc::sockaddr_in>();
+                // SAFETY: the storage is larger than either structure and aligned for both.
+                unsafe {
+                    (*to).sin_family = libc::AF_INET as libc::sa_family_t;
+                    (*to).sin_port = v4.port().to_be();
+                    (*to).sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+                }
+                this.len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            }
+            SocketAddr::V6(v6) => {
+                let to = (&raw mut this.storage).cast::<libc::sockaddr_in6>();
+                // SAFETY: as above.
+                unsafe {
+                    (*to).sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                    (*to).sin6_port = v6.port().to_be();
+                    (*to).sin6_addr.s6_addr = v6.ip().octets();
+                }
+                this.len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            }
+        }
+        this
     }
 }
 
@@ -114,6 +169,9 @@ pub(crate) fn receive(
     mut from: Option<&mut Address>,
 ) -> Result<(usize, bool)> {
     let mut list = vectors(regions);
+    if let Some(from) = from.as_deref_mut() {
+        *from = Address::empty();
+    }
     let mut message = message(&mut list, from.as_deref_mut());
     // SAFETY: the descriptor is open, the message points to the list and the address, which live on, and the list to memory
     // that the kernel may write to.
@@ -139,12 +197,34 @@ pub(crate) fn random(region: Region<'_>, at: usize) -> Result<usize> {
     count(unsafe { libc::getrandom(region.as_ptr().wrapping_add(at).cast(), len, 0) })
 }
 
-/// Takes ownership of a descriptor that another process passed on to this one by its number.
-pub(crate) fn inherited(number: i32) -> std::result::Result<OwnedFd, Errno> {
-    // SAFETY: asking for the flags of a number does nothing to it.
-    if number <= 2 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+/// Takes ownership of a socket that another process passed on to this one by its number; `NOTSOCK` for anything else, which
+/// could be a file of this process's own.
+pub(crate) fn inherited_socket(number: i32) -> std::result::Result<OwnedFd, Errno> {
+    if number <= 2 {
         return Err(Errno::BADF);
     }
-    // SAFETY: it is open; that it was passed on to be used by this process, the caller's protocol says (`LISTEN_FDS`).
+    let mut kind = 0_i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: asking a number for an option does nothing to it, whatever it is; the answer fits.
+    let returned = unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut len) };
+    count(returned as isize)?;
+    // SAFETY: it is an open socket; that it was passed on to be used by this process, the caller's protocol says.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Writes an option's value to all of `value`; `INVAL` if it has another length.
+pub(crate) fn socket_option(fd: BorrowedFd<'_>, name: i32, value: &mut [u8]) -> Result<()> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `value`.
+    let returned = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, value.as_mut_ptr().cast(), &raw mut len) };
+    count(returned as isize)?;
+    if len as usize == value.len() { Ok(()) } else { Err(HostErrno::INVAL) }
+}
+
+/// Sets an option.
+pub(crate) fn set_socket_option(fd: BorrowedFd<'_>, name: i32, value: &[u8]) -> Result<()> {
+    let len = value.len() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`.
+    let returned = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, value.as_ptr().cast(), len) };
+    count(returned as isize).map(drop)
 }

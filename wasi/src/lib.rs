@@ -38,6 +38,7 @@ mod hooks;
 mod host;
 mod limits;
 mod link;
+mod net;
 pub mod preview1;
 mod sandbox;
 mod stdio;
@@ -45,6 +46,7 @@ mod strings;
 #[cfg(test)]
 mod testing;
 mod threads;
+mod trace;
 pub mod types;
 
 pub use ctx::{BrokenPipe, BuildError, DirAccess, WasiCtx, WasiCtxBuilder, WasiShared};
@@ -52,8 +54,10 @@ pub use errno::Errno;
 pub use guest::GuestMemory;
 pub use hooks::{SeededRandom, VirtualClock, WasiClocks, WasiRandom};
 pub use limits::WasiLimits;
-pub use link::add_to_linker;
+pub use link::{add_imports_to_linker, add_to_linker};
+pub use net::NetGrant;
 pub use preview1::Exit;
 pub use sandbox::PathResolution;
-pub use stdio::{Input, Output, OutputBuffer};
+pub use stdio::{Input, InputPipe, Output, OutputBuffer};
 pub use threads::{DEFAULT_MAX_THREADS, ThreadsError, WasiThreads, needs_threads};
+pub use trace::Tracer;

@@ -3,15 +3,19 @@
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, NamedModule, features, parse_interpret, switched};
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
 use crate::{invoke, report};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
-use wasmc_wasi::{BuildError, DEFAULT_MAX_THREADS, DirAccess, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
+use wasmc_wasi::{
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
+    needs_threads,
+};
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
@@ -35,6 +39,23 @@ pub struct Opts {
     /// Set an environment variable; without =VALUE it is taken from wasmc's own environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<EnvVar>,
+    /// Listen on this TCP address and hand the socket to the program, behind its folders and behind the sockets that a service
+    /// manager passes (LISTEN_FDS).
+    #[arg(long, value_name = "ADDR:PORT")]
+    tcplisten: Vec<SocketAddr>,
+    /// Let the program reach a part of the network with WasmEdge's socket functions: an address or network and its ports, or dns
+    /// to look names up. Nothing is reachable otherwise.
+    #[arg(long, value_name = "ADDR|CIDR:PORTS|dns")]
+    net: Vec<NetGrant>,
+    /// Bound what the program may use of the host; an unknown NAME lists all.
+    #[arg(long, value_name = "NAME=NUMBER")]
+    limit: Vec<LimitOption>,
+    /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    deterministic: Option<u64>,
+    /// Print each call of the program to standard error, as strace does.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    trace: Option<TraceOption>,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -107,7 +128,10 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     }
 
     let mut linker: Linker<Host> = Linker::new(&engine);
-    wasmc_wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)?;
+    let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
+    for module in named.iter().map(|(_, module, _)| module).chain([&main]) {
+        wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
+    }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
     let outcome = start(&opts, &mut linker, &mut store, &main, named);
     // The process ends here: unmapping what it used would only cost time.
@@ -191,6 +215,23 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
     for d in &opts.dir {
         let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
         builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
+    }
+    let mut limits = WasiLimits::default();
+    for l in &opts.limit {
+        // The option knows the names.
+        let _ = limits.set(&l.name, l.value);
+    }
+    builder.limits(limits).broken_pipe(BrokenPipe::End);
+    if let Some(seed) = opts.deterministic {
+        builder.deterministic(seed);
+    }
+    // Before sockets are opened here, which could be taken for passed ones.
+    builder.preopen_passed_sockets().map_err(build_error)?;
+    for address in &opts.tcplisten {
+        builder.listen_tcp(*address).map_err(|e| with_code(ExitCode::USAGE, format!("--tcplisten {address}: {e}")))?;
+    }
+    for grant in &opts.net {
+        builder.grant_net(grant.clone());
     }
     builder.build().map_err(build_error)
 }

@@ -109,6 +109,29 @@ impl<const F: usize> Address for Far<F> {
     }
 }
 
+/// Ends an access that did not find its bytes in memory 0 as the registers know it.
+macro_rules! outside {
+    ($r:ident) => {
+        return $crate::interp::memory::look_again($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
+    };
+}
+pub(super) use outside;
+
+op! {
+    /// Another thread can have grown a shared memory since its length came into a register: then the instruction runs again,
+    /// else it traps. As long as an access finds its bytes, it need not ask.
+    #[cold]
+    #[inline(never)]
+    look_again[] |r| {
+        let known = r.len;
+        reload(&mut r);
+        if r.len > known {
+            return go(r);
+        }
+        trap!(r, TrapCode::MemoryOutOfBounds)
+    }
+}
+
 /// A load: how many bytes, and what becomes of them.
 pub(super) trait Load {
     type Raw: Copy;
@@ -123,27 +146,7 @@ pub(super) trait Store {
     fn wrap(v: Self::In) -> Self::Raw;
 }
 
-/// Ends an access whose address is not in the memory as far as `Regs` knows.
-macro_rules! out_of_bounds {
-    ($r:ident) => {
-        return $crate::interp::memory::not_inside($r.ip, $r.sp, $r.mem, $r.len, $r.cx, $r.acc, $r.fd, $r.fs)
-    };
-}
-pub(super) use out_of_bounds;
-
 op! {
-    /// Another thread may have grown memory 0, if that is shared, since its length was read: then the instruction is executed again.
-    /// Otherwise it traps. A memory never shrinks, so nothing is lost by looking only now.
-    #[cold]
-    #[inline(never)]
-    not_inside[] |r| {
-        if current_length((*r.cx).memory) as usize == r.len {
-            trap!(r, TrapCode::MemoryOutOfBounds)
-        }
-        reload(&mut r);
-        go(r)
-    }
-
     /// Loads to field 0, from the address in field 1.
     load[L: Load, X: Address, D: Dst] |r| {
         match X::find(&r, const { size_of::<L::Raw>() }) {
@@ -152,7 +155,7 @@ op! {
                 D::put(&mut r, v);
                 next!(r, const { X::WORDS })
             }
-            None => out_of_bounds!(r),
+            None => outside!(r),
         }
     }
 
@@ -164,7 +167,7 @@ op! {
                 p.cast::<T::Raw>().write_unaligned(v);
                 next!(r, const { longer(X::WORDS, V::WORDS) })
             }
-            None => out_of_bounds!(r),
+            None => outside!(r),
         }
     }
 
@@ -176,7 +179,7 @@ op! {
                 slot::<0>(&r).cast::<[u64; 2]>().write(v);
                 next!(r, const { X::WORDS })
             }
-            None => out_of_bounds!(r),
+            None => outside!(r),
         }
     }
 
@@ -188,7 +191,7 @@ op! {
                 p.cast::<[u64; 2]>().write_unaligned(v);
                 next!(r, const { X::WORDS })
             }
-            None => out_of_bounds!(r),
+            None => outside!(r),
         }
     }
 }

@@ -7,8 +7,9 @@
 
 use super::dispatch::*;
 use super::frame::Cx;
-use super::memory::{Address, out_of_bounds};
+use super::memory::{Address, outside};
 use super::simd::{self, V128};
+use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
 
 pub(super) trait VectorUnary {
@@ -112,7 +113,7 @@ op! {
                 set(&r, O::eval(p.cast::<O::Raw>().read_unaligned()));
                 next!(r, const { X::WORDS })
             }
-            None => out_of_bounds!(r),
+            None => outside!(r),
         }
     }
     /// Word 4 is the lane's number and the slot of the other lanes.
@@ -123,7 +124,7 @@ op! {
                 set(&r, O::eval(a, word::<4>(&r) as u8, p.cast::<O::Raw>().read_unaligned()));
                 next!(r, 5)
             }
-            None => out_of_bounds!(r),
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
         }
     }
     /// Word 4 is the lane's number.
@@ -134,7 +135,7 @@ op! {
                 p.cast::<O::Raw>().write_unaligned(v);
                 next!(r, 5)
             }
-            None => out_of_bounds!(r),
+            None => trap!(r, TrapCode::MemoryOutOfBounds),
         }
     }
 }

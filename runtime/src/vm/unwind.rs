@@ -76,12 +76,16 @@ pub(crate) unsafe extern "C" fn raise(context: *mut VMStoreContext, status: u64)
         let exit_fp = (*context).last_exit_fp as usize;
         if status == STATUS_EXCEPTION {
             let mut frames = Frames::of_exit(&*activation, exit_fp);
+            let stack_top = vm.stack.as_ref().map_or(0, |s| s.top());
+            let mut callee = frames.fp;
             while let Some((return_address, fp)) = frames.next() {
                 let found = vm.handler_for(return_address);
                 if found.handler != 0 {
                     let object = (*context).pending_exn_object.expose_provenance() as u64;
                     resume(found.handler, fp, fp - found.frame_size as usize, (*context).pending_exn, object)
                 }
+                frames.skip_repeated(return_address, fp - callee, stack_top);
+                callee = frames.fp;
             }
             land(activation, STATUS_EXCEPTION)
         }

@@ -43,7 +43,15 @@ pub fn case(seed: u64) -> Option<Case> {
     );
     let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
     let fuel_global = module.ensure_termination(FUEL).ok()?;
-    let options = Options { hide_nans, export_tables: rng.one_in(2), for_oracle: false, fuel_global };
+    let options = Options {
+        hide_nans,
+        export_tables: rng.one_in(2),
+        throws: rng.one_in(2),
+        legacy_exceptions: rng.one_in(3) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
+        unshare: true,
+        for_oracle: false,
+        fuel_global,
+    };
     let bytes = module.to_bytes();
     let rewritten = |options| rewrite::rewrite(&bytes, options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
     let (wasm, groups) = rewritten(&options);
@@ -74,7 +82,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         canonicalize_nans: !hide_nans,
         compact_imports_enabled: false,
         custom_page_sizes_enabled: rng.one_in(8),
-        disallow_traps: rng.one_in(3),
+        disallow_traps: rng.one_in(2),
         exceptions_enabled: rng.one_in(2),
         extended_const_enabled: true,
         gc_enabled: rng.one_in(3),
@@ -105,8 +113,8 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         simd_enabled: simd,
         table_max_size_required: true,
         tail_call_enabled: rng.one_in(2),
-        threads_enabled: false,
-        wide_arithmetic_enabled: false,
+        threads_enabled: rng.one_in(4) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
+        wide_arithmetic_enabled: rng.one_in(2),
         ..Config::default()
     }
 }

@@ -1,7 +1,8 @@
 //! What a generated module needs before it is run. Exports are chosen here (wasm-smith exports either too little or
 //! everything, and an exported table is never a closed one). What belongs to garbage collection is replaced, since
 //! wasm-smith makes typed function references only together with it: structures, arrays and `any` become `extern`, casts
-//! fail or do nothing. Waiting gets a timeout of 0. Where NaNs are not canonical, they are made so right before their
+//! fail or do nothing. Exceptions get more frequent: `unreachable` becomes a throw, and `try_table` becomes `try` in some
+//! modules, since wasm-smith does not make exceptions in their first form. Waiting gets a timeout of 0. Where NaNs are not canonical, they are made so right before their
 //! bits can be seen (in memory, in an integer, as the sign that `copysign` takes).
 
 use std::collections::BTreeSet;
@@ -18,6 +19,12 @@ pub struct Options {
     pub hide_nans: bool,
     /// Export tables too.
     pub export_tables: bool,
+    /// Throw where the code says `unreachable`.
+    pub throws: bool,
+    /// Make `try` of `try_table` where no reference to the exception is caught.
+    pub legacy_exceptions: bool,
+    /// Make shared memories usual ones.
+    pub unshare: bool,
     /// Work around what wasmi 2.0.0 gets wrong (see `emit`). Means the same.
     pub for_oracle: bool,
     /// The global that counts what functions use up; exported as `fuel`.
@@ -34,7 +41,7 @@ pub type Rewritten = (Vec<u8>, BTreeSet<&'static str>);
 pub fn rewrite(wasm: &[u8], options: &Options) -> Result<Rewritten, Error> {
     let counts = Counts::read(wasm)?;
     let mut module = wasm_encoder::Module::new();
-    let mut pass = Pass { counts, options, exported: false, body: 0, groups: BTreeSet::new() };
+    let mut pass = Pass { counts, options, exported: false, body: 0, open: Vec::new(), fuel_check: 0, picks: 0, groups: BTreeSet::new() };
     utils::parse_core_module(&mut pass, &mut module, wp::Parser::new(0), wasm)?;
     pass.export(&mut module);
     Ok((module.finish(), pass.groups))
@@ -44,14 +51,15 @@ pub fn rewrite(wasm: &[u8], options: &Options) -> Result<Rewritten, Error> {
 #[derive(Default)]
 struct Counts {
     /// For each type its parameters if it is a function type.
-    types: Vec<Option<u32>>,
+    types: Vec<Option<Box<[wp::ValType]>>>,
     /// The type of each function.
     functions: Vec<u32>,
     imported_functions: u32,
     tables: u32,
     memories: u32,
     globals: u32,
-    tags: u32,
+    /// The type of each tag.
+    tags: Vec<u32>,
 }
 
 impl Counts {
@@ -62,7 +70,7 @@ impl Counts {
                 wp::Payload::TypeSection(section) => {
                     for group in section {
                         c.types.extend(group?.into_types().map(|t| match t.composite_type.inner {
-                            wp::CompositeInnerType::Func(f) => Some(f.params().len() as u32),
+                            wp::CompositeInnerType::Func(f) => Some(f.params().into()),
                             _ => None,
                         }));
                     }
@@ -77,7 +85,7 @@ impl Counts {
                             wp::TypeRef::Table(_) => c.tables += 1,
                             wp::TypeRef::Memory(_) => c.memories += 1,
                             wp::TypeRef::Global(_) => c.globals += 1,
-                            wp::TypeRef::Tag(_) => c.tags += 1,
+                            wp::TypeRef::Tag(t) => c.tags.push(t.func_type_idx),
                         }
                     }
                 }
@@ -89,7 +97,11 @@ impl Counts {
                 wp::Payload::TableSection(s) => c.tables += s.count(),
                 wp::Payload::MemorySection(s) => c.memories += s.count(),
                 wp::Payload::GlobalSection(s) => c.globals += s.count(),
-                wp::Payload::TagSection(s) => c.tags += s.count(),
+                wp::Payload::TagSection(section) => {
+                    for t in section {
+                        c.tags.push(t?.func_type_idx);
+                    }
+                }
                 _ => {}
             }
         }
@@ -102,6 +114,12 @@ struct Pass<'a> {
     options: &'a Options,
     exported: bool,
     body: usize,
+    /// The open constructs of the body; the clauses of those that became `try`.
+    open: Vec<Option<Vec<wp::Catch>>>,
+    /// How many instructions of wasm-smith's check of the fuel came last: what ends it must remain a trap.
+    fuel_check: u32,
+    /// Choices made.
+    picks: u32,
     groups: BTreeSet<&'static str>,
 }
 
@@ -138,7 +156,7 @@ impl Pass<'_> {
             let name = if i == self.options.fuel_global { "fuel".to_owned() } else { format!("g{i}") };
             exports.export(&name, ExportKind::Global, i);
         }
-        for i in 0..c.tags {
+        for i in 0..c.tags.len() as u32 {
             exports.export(&format!("e{i}"), ExportKind::Tag, i);
         }
     }
@@ -147,9 +165,104 @@ impl Pass<'_> {
         self.counts.types.get(index as usize).is_some_and(Option::is_some)
     }
 
+    /// One of `n`, each in turn.
+    fn pick(&mut self, n: u32) -> u32 {
+        self.picks += 1;
+        self.picks % n
+    }
+
+    /// A throw of some tag with zeros; false if a value cannot be made.
+    fn throw(&mut self, f: &mut Function) -> Result<bool, Error> {
+        use Instruction as I;
+        if self.counts.tags.is_empty() {
+            return Ok(false);
+        }
+        let tag = self.pick(self.counts.tags.len() as u32);
+        let params = self.counts.types[self.counts.tags[tag as usize] as usize].clone().unwrap_or_default();
+        if params.iter().any(|t| matches!(t, wp::ValType::Ref(r) if !r.is_nullable())) {
+            return Ok(false);
+        }
+        for (i, ty) in params.iter().enumerate() {
+            f.instruction(&match ty {
+                wp::ValType::I32 => I::I32Const(i as i32 - 3),
+                wp::ValType::I64 => I::I64Const(i as i64 + 5),
+                wp::ValType::F32 => I::F32Const((i as f32 + 0.5).into()),
+                wp::ValType::F64 => I::F64Const((i as f64 - 0.25).into()),
+                wp::ValType::V128 => I::V128Const(i as i128 + 77),
+                wp::ValType::Ref(r) => I::RefNull(self.heap_type(r.heap_type())?),
+            });
+        }
+        f.instruction(&I::Throw(tag));
+        Ok(true)
+    }
+
+    /// Keeps account of constructs, and turns some into `try`. True if the operator is done with.
+    fn control(&mut self, f: &mut Function, op: &Operator<'_>) -> Result<bool, Error> {
+        use Instruction as I;
+        match op {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.open.push(None),
+            Operator::TryTable { try_table } => {
+                let plain = |c: &wp::Catch| matches!(c, wp::Catch::One { .. } | wp::Catch::All { .. });
+                if self.options.legacy_exceptions && try_table.catches.iter().all(plain) {
+                    let ty = self.block_type(try_table.ty)?;
+                    f.instruction(&I::Try(ty));
+                    self.groups.insert("legacy_exceptions");
+                    self.open.push(Some(try_table.catches.clone()));
+                    return Ok(true);
+                }
+                self.open.push(None);
+            }
+            Operator::End => {
+                let Some(Some(catches)) = self.open.pop() else { return Ok(false) };
+                if catches.is_empty() && self.pick(2) == 0 {
+                    let depth = self.open.len() as u32;
+                    let to = self.pick(depth);
+                    f.instruction(&I::Delegate(to));
+                    return Ok(true);
+                }
+                for catch in catches {
+                    let label = match catch {
+                        wp::Catch::One { tag, label } => {
+                            f.instruction(&I::Catch(tag));
+                            label
+                        }
+                        wp::Catch::All { label } => {
+                            f.instruction(&I::CatchAll);
+                            label
+                        }
+                        _ => unreachable!("only such clauses were taken"),
+                    };
+                    // Inside the clause, the construct itself is one more label.
+                    f.instruction(&if self.pick(5) == 0 { I::Rethrow(0) } else { I::Br(label + 1) });
+                    if matches!(catch, wp::Catch::All { .. }) {
+                        break;
+                    }
+                }
+                f.instruction(&I::End);
+                return Ok(true);
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
     fn emit(&mut self, f: &mut Function, op: Operator<'_>, scratch: Scratch) -> Result<(), Error> {
         use Instruction as I;
         self.groups.insert(proposal(&op));
+        self.fuel_check = match (self.fuel_check, &op) {
+            (_, Operator::GlobalGet { global_index }) if *global_index == self.options.fuel_global => 1,
+            (1, Operator::I32Eqz) => 2,
+            (2, Operator::If { .. }) => 3,
+            _ if matches!(op, Operator::I32GeU) => 2,
+            (3, Operator::Unreachable) => 4,
+            _ => 0,
+        };
+        if self.control(f, &op)? {
+            return Ok(());
+        }
+        if self.options.throws && matches!(op, Operator::Unreachable) && self.fuel_check != 4 && self.throw(f)? {
+            return Ok(());
+        }
         if self.options.hide_nans {
             match op {
                 Operator::I32ReinterpretF32 | Operator::F32Store { .. } | Operator::F32Copysign => hide_nan(f, scratch.f32, false),
@@ -232,6 +345,11 @@ impl Reencode for Pass<'_> {
         }
     }
 
+    fn memory_type(&mut self, ty: wp::MemoryType) -> Result<wasm_encoder::MemoryType, Error> {
+        let ty = utils::memory_type(self, ty);
+        Ok(wasm_encoder::MemoryType { shared: ty.shared && !self.options.unshare, ..ty })
+    }
+
     fn sub_type(&mut self, ty: wp::SubType) -> Result<wasm_encoder::SubType, Error> {
         if matches!(ty.composite_type.inner, wp::CompositeInnerType::Func(_)) {
             return utils::sub_type(self, ty);
@@ -279,7 +397,8 @@ impl Reencode for Pass<'_> {
     fn parse_function_body(&mut self, code: &mut CodeSection, body: wp::FunctionBody<'_>) -> Result<(), Error> {
         let ty = self.counts.functions[self.counts.imported_functions as usize + self.body];
         self.body += 1;
-        let mut next = self.counts.types[ty as usize].unwrap_or(0);
+        let mut next = self.counts.types[ty as usize].as_ref().map_or(0, |params| params.len() as u32);
+        self.open = vec![None];
         let mut locals = Vec::new();
         for local in body.get_locals_reader()? {
             let (count, ty) = local?;

@@ -26,6 +26,30 @@ fn wait(fd: BorrowedFd<'_>, events: PollFlags, timeout: Option<&Timespec>) -> Re
     Ok(rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], timeout)? != 0)
 }
 
+/// Whether a call that would block is one that the program expects to. A socket that blocks on the host too has a time limit
+/// of its own, which has passed.
+#[cold]
+fn waits(descriptor: &Descriptor, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    if descriptor.flags().contains(FdFlags::NONBLOCK) {
+        return Ok(false);
+    }
+    Ok(!matches!(descriptor.object, Object::Socket(_)) || rustix::fs::fcntl_getfl(fd)?.contains(rustix::fs::OFlags::NONBLOCK))
+}
+
+/// What has to happen before a call because the host's descriptor is not as the program sees it.
+#[cold]
+fn imitate(descriptor: &Descriptor, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Errno> {
+    if descriptor.imitated().contains(FdFlags::NONBLOCK) && !wait(fd, events, Some(&Timespec::default()))? {
+        return Err(Errno::AGAIN);
+    }
+    // It was opened without waiting for a writer, and without one there is nothing to read, which looks like the end. The wait
+    // that opening it is natively happens here; once a writer has come, the host knows its end.
+    if descriptor.is_fifo() && events == PollFlags::IN && !descriptor.flags().contains(FdFlags::NONBLOCK) {
+        wait(fd, events, None)?;
+    }
+    Ok(())
+}
+
 /// Makes a call that the program expects to block unless it said otherwise. The host's descriptor can be non-blocking all
 /// the same, when another process that shares it made it so.
 #[inline]
@@ -35,13 +59,13 @@ pub(super) fn blocking<T>(
     events: PollFlags,
     mut call: impl FnMut() -> rustix::io::Result<T>,
 ) -> Result<T, Errno> {
-    if descriptor.imitated().contains(FdFlags::NONBLOCK) && !wait(fd, events, Some(&Timespec::default()))? {
-        return Err(Errno::AGAIN);
+    if descriptor.is_special() {
+        imitate(descriptor, fd, events)?;
     }
     loop {
         match call() {
             Ok(value) => return Ok(value),
-            Err(HostErrno::AGAIN) if !descriptor.flags().contains(FdFlags::NONBLOCK) => {
+            Err(HostErrno::AGAIN) if waits(descriptor, fd)? => {
                 wait(fd, events, None)?;
             }
             Err(error) => return Err(error.into()),
@@ -79,6 +103,8 @@ fn read(
     let count = with_list(mem, iovs, iovs_len, ctx.common.limits.iovecs, |regions| match &descriptor.object {
         Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
         Object::Stream(Stream::Virtual(stream)) => Stream::read(stream, regions),
+        Object::Stream(Stream::Pipe(_)) if offset.is_some() => Err(Errno::SPIPE),
+        Object::Stream(Stream::Pipe(pipe)) => pipe.read(regions, !descriptor.flags().contains(FdFlags::NONBLOCK)),
         _ => {
             let host = descriptor.host().ok_or(Errno::BADF)?;
             blocking(&descriptor, host, PollFlags::IN, || host::read(host, regions, offset))
@@ -404,6 +430,26 @@ mod tests {
         assert_eq!((out.contents(), err.take()), (b"12345678".to_vec(), b"error".to_vec()));
         assert_eq!(err.contents(), b"");
         assert_eq!(seek(&mut guest, 0, 0, 0), Err(Errno::SPIPE));
+    }
+
+    #[test]
+    fn a_fifo_waits_for_its_first_writer_only() {
+        let dir = TestDir::new();
+        let (path, mode) = (dir.path("pipe"), rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let mut guest = dir.guest();
+        let fd = guest.open(ROOT, 0, "pipe", 0, READ).unwrap();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::fs::write(path, "late").unwrap();
+        });
+        assert_eq!(guest.read(fd, 9).unwrap(), b"late");
+        late.join().unwrap();
+        assert_eq!(guest.read(fd, 9).unwrap(), b"");
+        // Who opened it not to wait does not wait.
+        let fd = guest.open_with(ROOT, 0, "pipe", 0, READ, 0, 4).unwrap();
+        assert_eq!(guest.read(fd, 9).unwrap(), b"");
+        assert_eq!(guest.write(fd, b"x"), Err(Errno::BADF));
     }
 
     #[test]

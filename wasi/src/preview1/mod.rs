@@ -19,6 +19,8 @@ mod random;
 mod readdir;
 mod sched;
 mod sock;
+pub mod unstable;
+pub mod wasmedge;
 
 pub use args::{args_get, args_sizes_get};
 pub use clock::{clock_res_get, clock_time_get};
@@ -39,6 +41,7 @@ pub use readdir::fd_readdir;
 pub use sched::sched_yield;
 pub use sock::{sock_accept, sock_recv, sock_send, sock_shutdown};
 
+pub(crate) use proc::signal_name;
 pub(crate) use readdir::Listing;
 
 use crate::ctx::WasiCtx;
@@ -145,6 +148,11 @@ impl ParamKind {
     pub const fn is_i64(self) -> bool {
         matches!(self, Self::Long | Self::SignedLong)
     }
+
+    /// Whether it is an `i64` where memories are 64-bit.
+    pub const fn is_i64_in_wide_memories(self) -> bool {
+        matches!(self, Self::Long | Self::SignedLong | Self::Pointer | Self::Size)
+    }
 }
 
 /// The types by which the list's kinds are known in expansions: `Wasm` is what crosses the boundary, `Host` what the
@@ -158,12 +166,13 @@ pub mod kind {
         type Host;
         /// From there to here.
         fn lift(value: Self::Wasm) -> Self::Host;
-        /// From a cell of an array call, whose upper half an `i32` leaves undefined.
+        /// From a cell of an array call. The upper half of what is an `i32` in every program is undefined; pointers and sizes
+        /// come extended with zeros.
         fn lift_cell(cell: u64) -> Self::Host;
     }
 
     macro_rules! kinds {
-        ($($(#[$doc:meta])* $name:ident: $wasm:ty as $unsigned:ty => $host:ty;)*) => {
+        ($($(#[$doc:meta])* $name:ident: $wasm:ty as $unsigned:ty, $cell:ty => $host:ty;)*) => {
             $($(#[$doc])*
             #[derive(Debug)]
             pub enum $name {}
@@ -176,7 +185,7 @@ pub mod kind {
                 }
                 #[inline(always)]
                 fn lift_cell(cell: u64) -> $host {
-                    cell as $unsigned as $host
+                    cell as $cell as $host
                 }
             })*
         };
@@ -184,19 +193,19 @@ pub mod kind {
 
     kinds! {
         /// See [`ParamKind::Fd`](super::ParamKind::Fd).
-        Fd: i32 as u32 => u32;
+        Fd: i32 as u32, u32 => u32;
         /// See [`ParamKind::Pointer`](super::ParamKind::Pointer).
-        Pointer: i32 as u32 => u64;
+        Pointer: i32 as u32, u64 => u64;
         /// See [`ParamKind::Size`](super::ParamKind::Size).
-        Size: i32 as u32 => u64;
+        Size: i32 as u32, u64 => u64;
         /// See [`ParamKind::Flags`](super::ParamKind::Flags).
-        Flags: i32 as u32 => u32;
+        Flags: i32 as u32, u32 => u32;
         /// See [`ParamKind::Word`](super::ParamKind::Word).
-        Word: i32 as u32 => u32;
+        Word: i32 as u32, u32 => u32;
         /// See [`ParamKind::Long`](super::ParamKind::Long).
-        Long: i64 as u64 => u64;
+        Long: i64 as u64, u64 => u64;
         /// See [`ParamKind::SignedLong`](super::ParamKind::SignedLong).
-        SignedLong: i64 as u64 => i64;
+        SignedLong: i64 as u64, u64 => i64;
     }
 }
 
@@ -209,6 +218,15 @@ pub struct FunctionInfo {
     pub params: &'static [(&'static str, ParamKind)],
     /// Whether it returns an errno; `proc_exit` returns nothing.
     pub returns_errno: bool,
+    /// Calls it with its arguments as cells of 64 bits; too few are `INVAL`.
+    pub call: fn(&mut WasiCtx, &mut GuestMemory<'_>, &[u64]) -> Completion,
+}
+
+impl FunctionInfo {
+    /// Whether it has another type in programs with 64-bit memories.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.params.iter().any(|(_, kind)| matches!(kind, ParamKind::Pointer | ParamKind::Size))
+    }
 }
 
 /// What a call came to: an errno (0 for success), or the end of the program.
@@ -244,38 +262,47 @@ impl Complete for Exit {
     }
 }
 
+/// Makes the table of a list.
 macro_rules! define_list {
     ($($returns:ident $name:ident($($param:ident: $kind:ident),*);)*) => {
         /// All functions, in the order of the list.
         pub const FUNCTIONS: &[FunctionInfo] = &[
-            $(FunctionInfo {
-                name: stringify!($name),
-                params: &[$((stringify!($param), ParamKind::$kind)),*],
-                returns_errno: define_list!(@$returns),
-            }),*
+            $(define_list!(@info $returns $name stringify!($name), $($param: $kind),*)),*
         ];
-
-        /// Calls a function by its name with its arguments as cells of 64 bits: for engines whose host calls carry no
-        /// types, for replaying a trace, for fuzzing.
-        ///
-        /// # Errors
-        ///
-        /// [`Exit`] if the program asked to end. A name that is not in the list is the errno `NOSYS`, too few arguments are
-        /// `INVAL`.
-        pub fn call(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, name: &str, arguments: &[u64]) -> Completion {
-            match name {
-                $(stringify!($name) => {
+    };
+    (@info $returns:ident $name:ident $import:expr, $($param:ident: $kind:ident),*) => {
+        $crate::preview1::FunctionInfo {
+            name: $import,
+            params: &[$((stringify!($param), $crate::preview1::ParamKind::$kind)),*],
+            returns_errno: $crate::preview1::define_list!(@$returns),
+            call: {
+                fn call(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, arguments: &[u64]) -> $crate::preview1::Completion {
                     let Some(&[$($param),*]) = arguments.first_chunk() else {
                         return Ok(Errno::INVAL.number().into());
                     };
-                    $name(ctx, mem, $(<kind::$kind as kind::Kind>::lift_cell($param)),*).complete(ctx)
-                })*
-                _ => Ok(Errno::NOSYS.number().into()),
-            }
+                    let result = $name(ctx, mem, $(<$crate::preview1::kind::$kind as $crate::preview1::kind::Kind>::lift_cell($param)),*);
+                    $crate::preview1::Complete::complete(result, ctx)
+                }
+                call
+            },
         }
     };
     (@errno) => { true };
     (@exit) => { false };
+}
+pub(crate) use define_list;
+
+/// Calls a function by its name with its arguments as cells of 64 bits: for engines whose host calls carry no types, for
+/// replaying a trace, for fuzzing.
+///
+/// # Errors
+///
+/// [`Exit`] if the program asked to end. A name that is not in the list is the errno `NOSYS`, too few arguments are `INVAL`.
+pub fn call(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, name: &str, arguments: &[u64]) -> Completion {
+    match FUNCTIONS.iter().find(|function| function.name == name) {
+        Some(function) => (function.call)(ctx, mem, arguments),
+        None => Ok(Errno::NOSYS.number().into()),
+    }
 }
 
 for_each_preview1_function!(define_list);

@@ -44,6 +44,19 @@ fn unfollowed<'a>(entry: Option<Entry<'a>>, follow: bool) -> Result<Option<(Entr
     Ok((!link).then_some((entry, Some(stat))))
 }
 
+/// The attributes of what a path names.
+pub(super) fn attributes(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, flags: u32, path: u64, path_len: u64) -> Result<Stat, Errno> {
+    let follow = LookupFlags::from_bits(flags)?.contains(LookupFlags::SYMLINK_FOLLOW);
+    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
+    let directory = &ctx.fds.directory(fd, Rights::PATH_FILESTAT_GET)?;
+    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
+    match unfollowed(entry, follow)? {
+        Some((_, Some(stat))) => Ok(stat),
+        Some((entry, None)) => entry.stat(),
+        None => Ok(rustix::fs::fstat(locate(ctx, directory, path)?)?),
+    }
+}
+
 /// Writes the attributes of what a path names.
 ///
 /// # Errors
@@ -58,15 +71,7 @@ pub fn path_filestat_get(
     path_len: u64,
     stat: u64,
 ) -> Result<(), Errno> {
-    let follow = LookupFlags::from_bits(flags)?.contains(LookupFlags::SYMLINK_FOLLOW);
-    let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
-    let directory = &ctx.fds.directory(fd, Rights::PATH_FILESTAT_GET)?;
-    let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
-    let attributes = match unfollowed(entry, follow)? {
-        Some((_, Some(stat))) => stat,
-        Some((entry, None)) => entry.stat()?,
-        None => rustix::fs::fstat(locate(ctx, directory, path)?)?,
-    };
+    let attributes = attributes(ctx, mem, fd, flags, path, path_len)?;
     write_filestat(mem, stat, HostType::from_raw_mode(attributes.st_mode).into(), &attributes)
 }
 
@@ -239,7 +244,8 @@ pub fn path_open(
     };
 
     let read_only = directory.read_only;
-    let (object, rights, inheriting) = match HostType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) {
+    let kind = HostType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode);
+    let (object, rights, inheriting) = match kind {
         HostType::Directory => {
             let inheriting = Rights::from_bits_truncate(fs_rights_inheriting);
             (Object::Directory(Directory::new(opened, read_only, None)), Rights::DIRECTORY, inheriting)
@@ -253,7 +259,10 @@ pub fn path_open(
             (Object::File(opened), Rights::FILE.without(refused), Rights::NONE)
         }
     };
-    let descriptor = Descriptor::new(object, rights & wanted & granted, inheriting & granted, flags);
+    let mut descriptor = Descriptor::new(object, rights & wanted & granted, inheriting & granted, flags);
+    if kind == HostType::Fifo {
+        descriptor.mark_fifo();
+    }
     mem.write_u32(opened_fd, ctx.fds.insert(descriptor)?)
 }
 

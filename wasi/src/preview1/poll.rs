@@ -226,7 +226,7 @@ fn collect(list: &Subscriptions<'_>, remaining: &[u64], waited: u64, results: &[
                     let result = results.next().unwrap_or(PollFlags::empty());
                     (!result.is_empty()).then(|| Event {
                         error: result.contains(PollFlags::NVAL).then_some(Errno::BADF),
-                        bytes: if subscription.event == EVENTTYPE_FD_READ { readable(held) } else { 1 },
+                        bytes: if subscription.event == EVENTTYPE_FD_READ { held.readable() } else { 1 },
                         flags: hangup(subscription.event, result),
                     })
                 }
@@ -237,11 +237,6 @@ fn collect(list: &Subscriptions<'_>, remaining: &[u64], waited: u64, results: &[
         }
     }
     ready
-}
-
-/// How many bytes can be read at once; 1 where the host does not say, as of a socket on which a connection waits.
-fn readable(held: &Held<'_>) -> u64 {
-    held.host().and_then(|host| rustix::io::ioctl_fionread(host).ok()).unwrap_or(1)
 }
 
 /// Whether the other end is gone: Linux says so by `HUP` to readers, and by `ERR` to the writer of a pipe.

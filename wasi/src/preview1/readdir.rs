@@ -280,6 +280,40 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_thousand_entries_that_change_while_they_are_read() {
+        const COUNT: usize = 100_000;
+        let dir = TestDir::new();
+        dir.dir("many");
+        let many = dir.path("many");
+        for number in 0..COUNT {
+            std::fs::write(many.join(format!("stays-{number}")), "").unwrap();
+        }
+        let mut guest = dir.guest();
+        let fd = guest.open(ROOT, 0, "many", DIRECTORY, READ).unwrap();
+        // Others come and go all the time, some of them on the way.
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let names: Vec<String> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut number = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::write(many.join(format!("comes-{number}")), "").unwrap();
+                    if number >= 500 {
+                        std::fs::remove_file(many.join(format!("comes-{}", number - 500))).unwrap();
+                    }
+                    number += 1;
+                }
+            });
+            let names = list(&mut guest, fd, 4096, 0).into_iter().map(|(_, entry)| entry.name).collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            names
+        });
+        // Whatever was there all the time is seen, and nothing twice.
+        let stays: BTreeSet<&String> = names.iter().filter(|name| name.starts_with("stays-")).collect();
+        assert_eq!(stays.len(), COUNT);
+        assert_eq!(names.iter().filter(|name| name.starts_with("stays-")).count(), COUNT);
+    }
+
+    #[test]
     fn entries_say_what_they_are() {
         let dir = TestDir::new();
         dir.dir("sub").file("file", "").link("link", "file");

@@ -27,7 +27,7 @@ pub(crate) fn socket(fds: &Fds, fd: u32, right: Rights) -> Result<Held<'_>, Errn
 }
 
 /// The host's descriptor of a socket.
-fn host_socket(descriptor: &Descriptor) -> Result<BorrowedFd<'_>, Errno> {
+pub(crate) fn host_socket(descriptor: &Descriptor) -> Result<BorrowedFd<'_>, Errno> {
     descriptor.host().ok_or(Errno::NOTSOCK)
 }
 

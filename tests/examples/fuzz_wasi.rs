@@ -1,0 +1,230 @@
+//! Random sequences of all the calls of WASI, with random arguments and memories, against a scratch tree:
+//! `cargo run -p wasmc-tests --example fuzz_wasi -- SECONDS [SEED]`. A failure prints the seed of its sequence, which alone
+//! repeats it. What must hold: no panic, nothing written outside the memory, no descriptor left open, nothing outside the
+//! tree touched, and in the end every function reached with success and without.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use wasmc_wasi::preview1::{self, FunctionInfo, ParamKind, unstable, wasmedge};
+use wasmc_wasi::types::ClockId;
+use wasmc_wasi::{
+    DirAccess, Errno, GuestMemory, Input, Output, OutputBuffer, PathResolution, WasiClocks, WasiCtx, WasiCtxBuilder, WasiLimits,
+};
+
+const MEMORY: usize = 8192;
+const MARGIN: usize = 4096;
+const CANARY: u8 = 0xa5;
+/// Paths, at these places.
+const WORDS: &[&str] = &[
+    "a",
+    "b",
+    "a/b",
+    "a/../b",
+    "..",
+    ".",
+    "a/..",
+    "/",
+    "a/",
+    "link",
+    "link/secret",
+    "up",
+    "loop",
+    "fifo",
+    "a/b/c",
+    "../secret",
+    "x",
+    "sub/new",
+];
+const WORD_BYTES: usize = 16;
+const CALLS: usize = 200;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// Time that nobody waits for.
+struct NoWaiting;
+
+impl WasiClocks for NoWaiting {
+    fn now(&self, _: ClockId) -> Result<u64, Errno> {
+        Ok(5)
+    }
+    fn resolution(&self, _: ClockId) -> Result<u64, Errno> {
+        Ok(1)
+    }
+    fn sleep(&self, _: Duration) {}
+}
+
+fn functions() -> Vec<(&'static str, &'static FunctionInfo)> {
+    let preview1 = preview1::FUNCTIONS.iter().map(|function| ("preview1", function));
+    let older = unstable::functions().filter(|function| !preview1::FUNCTIONS.iter().any(|other| std::ptr::eq(*function, other)));
+    preview1
+        .chain(older.map(|function| ("unstable", function)))
+        .chain(wasmedge::FUNCTIONS.iter().map(|function| ("wasmedge", function)))
+        .collect()
+}
+
+fn context(folder: &Path, random: &mut Random) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    let mut limits = WasiLimits::default();
+    // A file that grows for ever would fill the disk.
+    for (name, value) in [("bytes-written", 1 << 20), ("open-files", 64), ("random-bytes", 4096)] {
+        assert!(limits.set(name, value));
+    }
+    builder.clocks(NoWaiting).limits(limits).stdin(Input::Bytes(vec![1; 100])).stdout(Output::Capture(OutputBuffer::new(1 << 16)));
+    builder.path_resolution(if random.below(2) == 0 { PathResolution::Kernel } else { PathResolution::Walk });
+    for access in [DirAccess::ReadWrite, DirAccess::ReadOnly] {
+        builder.preopen_dir(folder, "/", access).expect("a folder");
+    }
+    // The kernel tells an address in use from one that is not; nothing listens there.
+    builder.grant_net("127.0.0.1:1-9".parse().expect("a grant"));
+    builder.build().expect("a context")
+}
+
+/// Fills the tree as it is at the start of each sequence.
+fn plant(folder: &Path) {
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir_all(folder.join("a/b")).expect("folders");
+    std::fs::create_dir_all(folder.join("sub")).expect("folders");
+    std::fs::write(folder.join("x"), "contents").expect("a file");
+    for (name, target) in [("link", "../outside"), ("up", ".."), ("loop", "loop"), ("b", "x"), ("gone", "none")] {
+        std::os::unix::fs::symlink(target, folder.join(name)).expect("a link");
+    }
+    let fifo = std::ffi::CString::new(folder.join("fifo").as_os_str().as_encoded_bytes()).expect("no NUL");
+    // SAFETY: the path ends with a NUL.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o666) }, 0);
+}
+
+fn argument(kind: ParamKind, name: &str, random: &mut Random) -> u64 {
+    match (kind, random.below(16)) {
+        (_, 0) => random.next(),
+        (_, 1) => u64::from(u32::MAX),
+        (_, 2) => MEMORY as u64 - random.below(9),
+        // Large sizes are sparse but slow.
+        (ParamKind::Long | ParamKind::SignedLong, _) if name.contains("rights") => (1 << 30) - 1,
+        (ParamKind::Long | ParamKind::SignedLong, _) => random.below(64),
+        (ParamKind::Fd, 3..8) => 3 + random.below(2),
+        (ParamKind::Fd, _) => random.below(12),
+        (ParamKind::Pointer, _) if name.contains("path") => random.below(WORDS.len() as u64) * WORD_BYTES as u64,
+        (ParamKind::Pointer, _) => 512 + random.below(512) * 8,
+        (ParamKind::Size, _) if name.contains("path") => 1 + random.below(6),
+        (ParamKind::Size, _) => random.below(5),
+        (ParamKind::Flags | ParamKind::Word, _) => random.below(5),
+    }
+}
+
+/// Puts paths, buffers, subscriptions and noise where arguments point.
+fn fill(memory: &mut [u8], random: &mut Random) {
+    for (index, word) in WORDS.iter().enumerate() {
+        memory[index * WORD_BYTES..][..word.len()].copy_from_slice(word.as_bytes());
+    }
+    for _ in 0..64 {
+        let at = 512 + random.below(512) as usize * 8;
+        let value = match random.below(4) {
+            0 => random.below(8),
+            1 => 1024 + random.below(4096) | random.below(64) << 32,
+            2 => 1 << 24 | random.below(3),
+            _ => random.next(),
+        };
+        memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+fn sequence(seed: u64, root: &Path, functions: &[(&str, &FunctionInfo)], reached: &mut BTreeMap<(String, bool), u64>) {
+    let mut random = Random(seed | 1);
+    let folder = root.join("inside");
+    plant(&folder);
+    let before = open_descriptors();
+    let mut ctx = context(&folder, &mut random);
+    let mut bytes = vec![CANARY; MEMORY + 2 * MARGIN];
+    bytes[MARGIN..MARGIN + MEMORY].fill(0);
+    for _ in 0..CALLS {
+        let (module, function) = functions[random.below(functions.len() as u64) as usize];
+        let memory = &mut bytes[MARGIN..MARGIN + MEMORY];
+        fill(memory, &mut random);
+        let arguments: Vec<u64> = function.params.iter().map(|(name, kind)| argument(*kind, name, &mut random)).collect();
+        let mut memory = GuestMemory::new(memory);
+        if random.below(8) == 0 {
+            memory = memory.with_64_bit_addresses();
+        }
+        let outcome = (function.call)(&mut ctx, &mut memory, &arguments);
+        *reached.entry((format!("{module} {}", function.name), outcome == Ok(0) || outcome.is_err())).or_default() += 1;
+    }
+    assert!(bytes[..MARGIN].iter().chain(&bytes[MARGIN + MEMORY..]).all(|byte| *byte == CANARY), "written outside the memory");
+    drop(ctx);
+    assert_eq!(open_descriptors(), before, "descriptors are left open");
+    assert_eq!(std::fs::read(root.join("outside/secret")).expect("the secret"), b"secret");
+    for (folder, names) in [(root.to_owned(), 2), (root.join("outside"), 1)] {
+        assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), names, "something appeared outside");
+    }
+}
+
+/// A signal every few milliseconds, so that a call that waits for what never comes ends with `INTR`.
+fn interrupt_what_blocks() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let interval = libc::timeval { tv_sec: 0, tv_usec: 5_000 };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the handler does nothing, and the structures live as long as the calls that read them.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+        assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
+        assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().expect("a number"));
+    let seconds = arguments.next().unwrap_or(10);
+    let fixed = arguments.next();
+    let root = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(root.path().join("outside")).expect("a folder");
+    std::fs::write(root.path().join("outside/secret"), "secret").expect("a file");
+    let functions = functions();
+    let mut reached = BTreeMap::new();
+    interrupt_what_blocks();
+    let start = Instant::now();
+    let mut sequences = 0_u64;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let seed = fixed.unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+            now.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequence(seed, root.path(), &functions, &mut reached)));
+        if result.is_err() {
+            eprintln!("failed: repeat it with the seed {seed}");
+            std::process::exit(1);
+        }
+        sequences += 1;
+        if fixed.is_some() {
+            break;
+        }
+    }
+    let mut silent = Vec::new();
+    for (module, function) in &functions {
+        let name = format!("{module} {}", function.name);
+        let [failed, worked] = [false, true].map(|worked| reached.get(&(name.clone(), worked)).copied().unwrap_or(0));
+        println!("{name:<36} {worked:>9} worked {failed:>9} failed");
+        if worked + failed == 0 {
+            silent.push(name);
+        }
+    }
+    println!("{sequences} sequences of {CALLS} calls");
+    assert!(fixed.is_some() || silent.is_empty(), "never reached: {}", silent.join(", "));
+}

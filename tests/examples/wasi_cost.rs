@@ -1,0 +1,113 @@
+//! What a call of WASI costs, beside the same system call of a native program in the same process:
+//! `cargo run --release -p wasmc-tests --example wasi_cost`. Nanoseconds, the best of several rounds.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+use wasmc_runtime::{Config, Engine, Linker, Module, Store, Tier};
+use wasmc_wasi::{DirAccess, Input, Output, WasiCtx, WasiCtxBuilder};
+
+const ROUNDS: usize = 15;
+const CALLS: i32 = 100_000;
+const PAGE: usize = 4096;
+
+/// Loops around one call each. Iovecs: one byte at 0, a page at 8.
+const PROGRAM: &str = r#"(module
+    (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (data (i32.const 0) "\00\10\00\00\01\00\00\00\00\10\00\00\00\10\00\00")
+    (data (i32.const 64) "page")
+    (func (export "open") (result i32)
+        (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 0) (i64.const 6) (i64.const 0) (i32.const 0)
+            (i32.const 32)))
+    (func (export "nothing") (param $n i32)
+        (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "clock_time_get") (param $n i32)
+        (loop (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 32)))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "args_sizes_get") (param $n i32)
+        (loop (drop (call $args (i32.const 32) (i32.const 36)))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_write, 1 byte") (param $n i32)
+        (loop (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_write, 4 KiB") (param $n i32)
+        (loop (if (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 32)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_read, 4 KiB") (param $n i32)
+        (loop (if (call $read (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 32)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_pread, 4 KiB") (param $n i32)
+        (loop (if (call $pread (i32.const 4) (i32.const 8) (i32.const 1) (i64.const 0) (i32.const 36)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+
+fn best(mut run: impl FnMut()) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_nanos() as f64 / f64::from(CALLS));
+    }
+    best
+}
+
+fn open(path: &str, write: bool) -> OwnedFd {
+    std::fs::File::options().read(!write).write(write).open(path).expect("a device").into()
+}
+
+fn main() -> wasmc_runtime::Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("page"), [7; PAGE])?;
+    let engine = Engine::new(Config::new().tier(Tier::Compiled).compiler(Arc::new(wasmc_compiler::Jit::default())))?;
+    let module = Module::new(&engine, wat::parse_str(PROGRAM)?)?;
+    let mut builder = WasiCtxBuilder::new();
+    builder.arg("program").stdin(Input::Fd(open("/dev/zero", false))).stdout(Output::Fd(open("/dev/null", true)));
+    builder.preopen_dir(folder.path(), "/", DirAccess::ReadWrite)?;
+    let mut store = Store::new(&engine, builder.build()?);
+    let mut linker: Linker<WasiCtx> = Linker::new(&engine);
+    wasmc_wasi::add_imports_to_linker(&mut linker, &module, |ctx| ctx, None)?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    let opened = instance.get_typed_func::<(), i32>(&mut store, "open")?.call(&mut store, ())?;
+    assert_eq!(opened, 0);
+
+    let (zero, null) = (open("/dev/zero", false), open("/dev/null", true));
+    let page = open(folder.path().join("page").to_str().unwrap_or_default(), false);
+    let mut buffer = [0_u8; PAGE];
+    let at = buffer.as_mut_ptr();
+    let each = |call: &dyn Fn()| best(|| (0..CALLS).for_each(|_| call()));
+    // SAFETY: the descriptors are open, and the buffer has a page.
+    let native = unsafe {
+        [
+            ("nothing", 0.0),
+            (
+                "clock_time_get",
+                each(&|| {
+                    let mut time = std::mem::zeroed::<libc::timespec>();
+                    libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+                    std::hint::black_box(time);
+                }),
+            ),
+            ("args_sizes_get", 0.0),
+            ("fd_write, 1 byte", each(&|| drop(libc::write(null.as_raw_fd(), at.cast(), 1)))),
+            ("fd_write, 4 KiB", each(&|| drop(libc::write(null.as_raw_fd(), at.cast(), PAGE)))),
+            ("fd_read, 4 KiB", each(&|| drop(libc::read(zero.as_raw_fd(), at.cast(), PAGE)))),
+            ("fd_pread, 4 KiB", each(&|| drop(libc::pread(page.as_raw_fd(), at.cast(), PAGE, 0)))),
+        ]
+    };
+    println!("{:<20} {:>8} {:>8} {:>8} {:>6}", "ns a call", "native", "wasi", "more", "ratio");
+    for (name, native) in native {
+        let run = instance.get_typed_func::<i32, ()>(&mut store, name)?;
+        let mut error = None;
+        let wasi = best(|| error = run.call(&mut store, CALLS).err());
+        if let Some(error) = error {
+            return Err(error);
+        }
+        println!("{name:<20} {native:>8.1} {wasi:>8.1} {:>8.1} {:>6.2}", wasi - native, wasi / native);
+    }
+    Ok(())
+}
