@@ -380,3 +380,72 @@ fn tail_calls_between_instances_in_constant_stack() {
         }
     }
 }
+
+/// Two instances of a module whose functions end in tail calls of each other: directly, through a table and through
+/// references, to both tiers of both instances in turn, with a call of the host at every step and a tail call of the
+/// host at the end. None of it may use stack.
+#[test]
+fn tail_calls_of_every_form_in_constant_stack() {
+    const STEPS: i64 = 1_000_000;
+    let step = |own: &str, other: &str| {
+        format!(
+            r#"(func ${own} (export "{own}") (type $t)
+                (if (i64.eqz (local.get 0)) (then (return_call $end (local.get 0) (local.get 1))))
+                (local.set 1 (call $tick (local.get 1)))
+                (local.set 0 (i64.sub (local.get 0) (i64.const 1)))
+                (block $ref (block $refs (block $indirect (block $direct
+                    (br_table $direct $indirect $refs $ref $indirect (i32.wrap_i64 (i64.rem_u (local.get 0) (i64.const 5)))))
+                    (return_call ${other} (local.get 0) (local.get 1)))
+                    (return_call_indirect $all (type $t) (local.get 0) (local.get 1)
+                        (i32.wrap_i64 (i64.rem_u (i64.mul (local.get 0) (i64.const 7)) (i64.const 4)))))
+                    (return_call_ref $t (local.get 0) (local.get 1)
+                        (table.get $typed (i32.wrap_i64 (i64.rem_u (i64.mul (local.get 0) (i64.const 3)) (i64.const 4))))))
+                (return_call_ref $t (local.get 0) (local.get 1) (ref.func ${other})))"#
+        )
+    };
+    let wat = format!(
+        r#"(module
+            (type $t (func (param i64 i64) (result i64)))
+            (import "host" "tick" (func $tick (param i64) (result i64)))
+            (import "host" "end" (func $end (type $t)))
+            (import "tables" "all" (table $all 4 funcref))
+            (import "tables" "typed" (table $typed 4 (ref null $t)))
+            (elem declare func $i_step $c_step)
+            {} {}
+            (func (export "i_nested") (type $t) (i64.add (i64.const 1000) (call $c_step (local.get 0) (local.get 1)))))"#,
+        step("i_step", "c_step"),
+        step("c_step", "i_step")
+    );
+    let tables = r#"(module
+        (type $t (func (param i64 i64) (result i64)))
+        (table (export "all") 4 funcref) (table (export "typed") 4 (ref null $t)))"#;
+    // `Mixed` engines leave every second function uncompiled: one of the two steps.
+    for tiers in [[Tier::Mixed; 2], [Tier::Compiled, Tier::Interpreted], [Tier::Interpreted; 2], [Tier::Compiled; 2]] {
+        let engine = Engine::new(config(Tier::Interpreted).stack_size(64 << 10)).unwrap();
+        let mut store = Store::new(&engine, ());
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("host", "tick", |x: i64| x + 1).unwrap();
+        linker.func_wrap("host", "end", |n: i64, sum: i64| sum * 2 + n).unwrap();
+        let tables = linker.instantiate(&mut store, &module(&engine, tables)).unwrap();
+        linker.instance(&mut store, "tables", tables).unwrap();
+        let mut starts = Vec::new();
+        for (number, tier) in tiers.into_iter().enumerate() {
+            let module = module_on(&engine, tier, &wat);
+            let instance = linker.instantiate(&mut store, &module).unwrap();
+            for (k, name) in ["c_step", "i_step"].into_iter().enumerate() {
+                let f = instance.get_func(&mut store, name).unwrap();
+                for table in ["all", "typed"] {
+                    let table = tables.get_table(&mut store, table).unwrap();
+                    table.set(&mut store, (number * 2 + k) as u64, &Val::FuncRef(Some(f))).unwrap();
+                }
+                starts.push((f, 0));
+            }
+            starts.push((instance.get_func(&mut store, "i_nested").unwrap(), 1000));
+        }
+        for (f, extra) in starts {
+            let f = f.typed::<(i64, i64), i64>(&mut store).unwrap();
+            let result = f.call(&mut store, (STEPS, 5)).unwrap_or_else(|e| panic!("{tiers:?}: {e:?}"));
+            assert_eq!(result, 2 * (STEPS + 5) + extra, "{tiers:?}");
+        }
+    }
+}

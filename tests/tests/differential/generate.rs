@@ -5,15 +5,23 @@ use super::rewrite::{self, Options};
 use super::scenario::{FUEL, Rng};
 use super::shape::{self, Shape};
 use std::sync::Arc;
+use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder};
 use wasm_smith::{Config, InstructionKind as Kind, InstructionKinds};
 
-/// A module to run.
+/// A module in the two forms that mean the same.
 #[derive(Clone)]
+pub struct Binary {
+    pub wasm: Arc<[u8]>,
+    /// For wasmi.
+    pub oracle: Arc<[u8]>,
+}
+
+/// A module to run, or two.
 pub struct Case {
     pub seed: u64,
-    pub wasm: Arc<[u8]>,
-    /// The same for wasmi.
-    pub oracle: Arc<[u8]>,
+    pub first: Binary,
+    /// A module that imports exports of the first.
+    pub second: Option<Binary>,
     pub shape: Arc<Shape>,
     /// One line about what was asked of wasm-smith.
     pub about: String,
@@ -25,14 +33,12 @@ pub struct Case {
 /// If what wasm-smith made cannot be rewritten to a valid module.
 pub fn case(seed: u64) -> Option<Case> {
     let mut rng = Rng::new(seed, 1);
-    let mut bytes = vec![0; 500 + rng.below(12_000) as usize];
-    for chunk in bytes.chunks_mut(8) {
-        chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]);
-    }
     let hide_nans = rng.one_in(4);
     let config = config(&mut rng, hide_nans);
+    // wasm-smith takes neither types of recursion groups nor custom page sizes for imports that are available.
+    let two = !config.gc_enabled && !config.custom_page_sizes_enabled && rng.one_in(4);
     let about = format!(
-        "simd {}, traps {}, exceptions {}, tail calls {}, typed references {}, threads {}, imports {}, NaNs hidden {hide_nans}",
+        "simd {}, traps {}, exceptions {}, tail calls {}, typed references {}, threads {}, imports {}, NaNs hidden {hide_nans}, two modules {two}",
         config.simd_enabled,
         !config.disallow_traps,
         config.exceptions_enabled,
@@ -41,13 +47,35 @@ pub fn case(seed: u64) -> Option<Case> {
         config.threads_enabled,
         config.max_imports
     );
+    let (first, mut shape) = module(seed, config.clone(), &mut rng, hide_nans)?;
+    let mut second = None;
+    if two {
+        let available = available(&first.wasm).unwrap_or_else(|e| panic!("seed {seed}: exports as imports: {e}"));
+        let config = Config { available_imports: Some(available), max_imports: 20, ..config };
+        if let Some((binary, other)) = module(seed, config, &mut rng, hide_nans) {
+            shape.exports.extend(other.exports.into_iter().map(|(name, e)| (format!("{SECOND}{name}"), e)));
+            shape.groups.extend(other.groups);
+            second = Some(binary);
+        }
+    }
+    Some(Case { seed, first, second, shape: Arc::new(shape), about })
+}
+
+/// What stands before the names of the second module's exports.
+pub const SECOND: &str = "second ";
+
+fn module(seed: u64, config: Config, rng: &mut Rng, hide_nans: bool) -> Option<(Binary, Shape)> {
+    let mut bytes = vec![0; 500 + rng.below(12_000) as usize];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]);
+    }
     let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
     let fuel_global = module.ensure_termination(FUEL).ok()?;
     let options = Options {
         hide_nans,
         export_tables: rng.one_in(2),
         throws: rng.one_in(2),
-        legacy_exceptions: rng.one_in(3) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
+        legacy_exceptions: rng.one_in(3),
         unshare: true,
         for_oracle: false,
         fuel_global,
@@ -58,7 +86,77 @@ pub fn case(seed: u64) -> Option<Case> {
     let (oracle, _) = rewritten(&Options { for_oracle: true, ..options });
     let mut shape = shape::read(&wasm, !hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     shape.groups = groups;
-    Some(Case { seed, wasm: wasm.into(), oracle: oracle.into(), shape: Arc::new(shape), about })
+    Some((Binary { wasm: wasm.into(), oracle: oracle.into() }, shape))
+}
+
+/// A module whose imports are the exports of another, which is how wasm-smith is told what there is to import.
+fn available(wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut types = wasm_encoder::TypeSection::new();
+    let mut imports = wasm_encoder::ImportSection::new();
+    let (mut functions, mut tables, mut memories, mut globals, mut tags) = (vec![], vec![], vec![], vec![], vec![]);
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        use wasmparser::{Payload as P, TypeRef};
+        match payload? {
+            P::TypeSection(section) => RoundtripReencoder.parse_type_section(&mut types, section)?,
+            P::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let ty = import?.ty;
+                    match ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => functions.push(ty),
+                        TypeRef::Table(_) => tables.push(ty),
+                        TypeRef::Memory(_) => memories.push(ty),
+                        TypeRef::Global(_) => globals.push(ty),
+                        TypeRef::Tag(_) => tags.push(ty),
+                    }
+                }
+            }
+            P::FunctionSection(section) => {
+                for ty in section {
+                    functions.push(TypeRef::Func(ty?));
+                }
+            }
+            P::TableSection(section) => {
+                for table in section {
+                    tables.push(TypeRef::Table(table?.ty));
+                }
+            }
+            P::MemorySection(section) => {
+                for ty in section {
+                    memories.push(TypeRef::Memory(ty?));
+                }
+            }
+            P::GlobalSection(section) => {
+                for global in section {
+                    globals.push(TypeRef::Global(global?.ty));
+                }
+            }
+            P::TagSection(section) => {
+                for ty in section {
+                    tags.push(TypeRef::Tag(ty?));
+                }
+            }
+            P::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let list = match export.kind {
+                        wasmparser::ExternalKind::Func | wasmparser::ExternalKind::FuncExact => &functions,
+                        wasmparser::ExternalKind::Table => &tables,
+                        wasmparser::ExternalKind::Memory => &memories,
+                        wasmparser::ExternalKind::Global => &globals,
+                        wasmparser::ExternalKind::Tag => &tags,
+                    };
+                    // Each module counts for itself what it uses up.
+                    if export.name != "fuel" {
+                        let ty = RoundtripReencoder.entity_type(list[export.index as usize])?;
+                        imports.import("first", export.name, ty);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut module = wasm_encoder::Module::new();
+    Ok(module.section(&types).section(&imports).clone().finish())
 }
 
 fn config(rng: &mut Rng, hide_nans: bool) -> Config {
@@ -113,7 +211,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         simd_enabled: simd,
         table_max_size_required: true,
         tail_call_enabled: rng.one_in(2),
-        threads_enabled: rng.one_in(4) && std::env::var_os("WASMC_DIFF_LEGACY").is_some(),
+        threads_enabled: rng.one_in(4),
         wide_arithmetic_enabled: rng.one_in(2),
         ..Config::default()
     }

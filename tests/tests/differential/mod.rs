@@ -120,13 +120,6 @@ impl Machines {
         let extra = if seed % 2 == 0 { Way::Checked } else { Way::Artifact };
         for way in [Way::Compiled, Way::Mixed, extra] {
             let found = self.engines.run(&case, way);
-            if let Some(Event::End { outcome: Outcome::Failed(why), .. }) = found.first()
-                && let Some(what) = why.split("the operator ").nth(1).filter(|w| w.contains("not supported"))
-            {
-                let what = what.split(' ').next().unwrap_or_default();
-                *summary.ends.entry(format!("not compiled: {}", if what.contains("Atomic") { "Atomic" } else { what })).or_default() += 1;
-                return;
-            }
             if let Some(at) = difference(&expected, &found, false) {
                 summary.failures.push(report(&case, &format!("{way:?}").to_lowercase(), at, &expected, &found));
                 return;
@@ -183,9 +176,14 @@ fn report(case: &generate::Case, way: &str, at: usize, expected: &[Event], found
         std::fs::create_dir_all(folder())?;
         std::fs::write(base.with_extension(extension), bytes)
     };
-    let text_form = wasmprinter::print_bytes(&case.wasm).unwrap_or_else(|e| format!(";; {e}\n"));
-    let written = write("wasm", &case.wasm)
-        .and_then(|()| write("wat", text_form.as_bytes()))
+    let mut written = Ok(());
+    for (binary, name) in [(Some(&case.first), ""), (case.second.as_ref(), "second.")] {
+        let Some(binary) = binary else { continue };
+        let wat = wasmprinter::print_bytes(&binary.wasm).unwrap_or_else(|e| format!(";; {e}\n"));
+        written =
+            written.and_then(|()| write(&format!("{name}wasm"), &binary.wasm)).and_then(|()| write(&format!("{name}wat"), wat.as_bytes()));
+    }
+    let written = written
         .and_then(|()| write("interpreted.log", log(expected).as_bytes()))
         .and_then(|()| write(&format!("{way}.log"), log(found).as_bytes()));
     match written {

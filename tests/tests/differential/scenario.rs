@@ -99,6 +99,9 @@ impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Returned(v) => write!(f, "returned {v:?}"),
+            Self::Trapped(code, Some(frames)) if frames.len() > 12 => {
+                write!(f, "trapped: {code}, in functions {:?} and {} more", &frames[..12], frames.len() - 12)
+            }
             Self::Trapped(code, Some(frames)) => write!(f, "trapped: {code}, in functions {frames:?}"),
             Self::Trapped(code, None) => write!(f, "trapped: {code}"),
             Self::Threw(e) => write!(f, "threw {e:?}"),
@@ -321,7 +324,7 @@ fn change(view: &mut dyn View, shape: &Shape, rng: &mut Rng) {
             let written = view.write_memory(name, rng.below(70_000) as usize, &bytes);
             view.log().push(Event::State { what: format!("memory {name}"), state: format!("written: {written}") });
         }
-        Export::Global { ty, mutable: true } if name != "fuel" => {
+        Export::Global { ty, mutable: true } if !name.ends_with("fuel") => {
             if let Some(value) = value(view.log(), rng, *ty) {
                 view.set_global(name, &value);
             }
@@ -334,12 +337,14 @@ fn change(view: &mut dyn View, shape: &Shape, rng: &mut Rng) {
     }
 }
 
-/// Notes what an instantiation came to, and runs the rest of the scenario if there is an instance.
-pub fn run(view: &mut dyn View, instantiated: Outcome) {
-    let failed = !matches!(instantiated, Outcome::Returned(_));
-    view.log().push(Event::End { what: "instantiation".to_owned(), outcome: instantiated });
-    if failed {
-        return;
+/// Notes what the instantiations came to, and runs the rest of the scenario if there are instances.
+pub fn run(view: &mut dyn View, instantiated: Vec<Outcome>) {
+    for outcome in instantiated {
+        let failed = !matches!(outcome, Outcome::Returned(_));
+        view.log().push(Event::End { what: "instantiation".to_owned(), outcome });
+        if failed {
+            return;
+        }
     }
     view.log().ready = true;
     let shape = view.log().shape.clone();
@@ -351,7 +356,9 @@ pub fn run(view: &mut dyn View, instantiated: Outcome) {
         for i in 0..functions.len().min(MAX_CALLS) {
             let (name, (params, _)) = functions[(first + i) % functions.len()];
             let Some(args) = values(view.log(), &mut rng, params) else { continue };
-            view.set_global("fuel", &Value::I32(FUEL as i32));
+            for (name, _) in shape.exports.iter().filter(|(name, _)| name.ends_with("fuel")) {
+                view.set_global(name, &Value::I32(FUEL as i32));
+            }
             let outcome = view.call(name, &args);
             view.log().push(Event::End { what: format!("round {round}: {name}{args:?}"), outcome });
             if view.log().exhausted() {

@@ -1,7 +1,7 @@
 //! wasmc as a machine: one engine for each tier, and two more ways to the same semantics, checked memory accesses and an
 //! artifact that was written and loaded.
 
-use super::generate::Case;
+use super::generate::{Case, SECOND};
 use super::scenario::{self, Event, Exn, Log, Outcome, Reply, Value, View};
 use super::shape::Ty;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub enum Way {
     Mixed,
     /// Compiled, with every memory access checked.
     Checked,
-    /// Compiled to a file, loaded from it, functions with odd indices left uncompiled.
+    /// Compiled to a file, loaded from it, functions with odd indices left uncompiled; a second module interpreted.
     Artifact,
 }
 
@@ -57,17 +57,24 @@ impl Engines {
             Way::Mixed => &self.mixed,
             Way::Checked => &self.checked,
         };
-        let mut store =
-            Store::new(engine, Host { log: Log::new(case.seed, case.shape.clone()), instance: None, tags: Vec::new(), last_error: None });
-        let module = if way == Way::Artifact { artifact(engine, &case.wasm) } else { Module::new(engine, &case.wasm) };
-        let instantiated = match module.and_then(|module| instantiate(&mut store, &module)) {
-            Ok(instance) => {
-                store.data_mut().instance = Some(instance);
-                name_tags(&mut store, instance);
-                Outcome::Returned(Vec::new())
+        let host = Host { log: Log::new(case.seed, case.shape.clone()), instances: Vec::new(), tags: Vec::new(), last_error: None };
+        let mut store = Store::new(engine, host);
+        let mut instantiated = Vec::new();
+        for binary in std::iter::once(&case.first).chain(&case.second) {
+            let first = store.data().instances.is_empty();
+            let module = if way == Way::Artifact && first { artifact(engine, &binary.wasm) } else { Module::new(engine, &*binary.wasm) };
+            match module.and_then(|module| instantiate(&mut store, &module)) {
+                Ok(instance) => {
+                    store.data_mut().instances.push(instance);
+                    name_tags(&mut store, instance, if first { "" } else { SECOND });
+                    instantiated.push(Outcome::Returned(Vec::new()));
+                }
+                Err(error) => {
+                    instantiated.push(failure(store.as_context_mut(), &error));
+                    break;
+                }
             }
-            Err(error) => failure(store.as_context_mut(), &error),
-        };
+        }
         scenario::run(&mut Machine(store.as_context_mut()), instantiated);
         std::mem::take(&mut store.data_mut().log.events)
     }
@@ -86,7 +93,8 @@ fn artifact(engine: &Engine, wasm: &[u8]) -> Result<Module> {
 /// What host functions find in the store.
 struct Host {
     log: Log,
-    instance: Option<Instance>,
+    /// The instances, the first and the one that imports from it.
+    instances: Vec<Instance>,
     /// Tags by name: what the host made for imports, then exports.
     tags: Vec<(String, Tag)>,
     /// How the last call from a host function failed.
@@ -96,6 +104,11 @@ struct Host {
 fn instantiate(store: &mut Store<Host>, module: &Module) -> Result<Instance> {
     let mut imports = Vec::new();
     for (number, import) in module.imports().enumerate() {
+        if let Some(first) = store.data().instances.first().copied() {
+            let export = first.get_export(&mut *store, import.name);
+            imports.push(export.ok_or_else(|| anyhow("an import that the first module does not export"))?);
+            continue;
+        }
         let mut rng = scenario::Rng::new(store.data().log.seed, 500 + number as u64);
         imports.push(match import.ty {
             ExternType::Func(ty) => {
@@ -160,13 +173,9 @@ fn neutral(ty: ValType) -> Ty {
     }
 }
 
-fn name_tags(store: &mut Store<Host>, instance: Instance) {
-    let shape = store.data().log.shape.clone();
-    for (name, _) in &shape.exports {
-        if let Some(tag) = instance.get_tag(&mut *store, name) {
-            store.data_mut().tags.push((name.clone(), tag));
-        }
-    }
+fn name_tags(store: &mut Store<Host>, instance: Instance, prefix: &str) {
+    let tags: Vec<_> = instance.exports(&mut *store).filter_map(|e| Some((e.name().to_owned(), e.into_extern().into_tag()?))).collect();
+    store.data_mut().tags.extend(tags.into_iter().map(|(name, tag)| (format!("{prefix}{name}"), tag)));
 }
 
 /// How a call ended, from its error.
@@ -192,8 +201,9 @@ struct Machine<'a>(StoreContextMut<'a, Host>);
 
 impl Machine<'_> {
     fn export(&mut self, name: &str) -> Extern {
-        let instance = self.0.data().instance.expect("exports are used when there is an instance");
-        instance.get_export(&mut self.0, name).unwrap_or_else(|| panic!("no export {name}"))
+        let (number, plain) = name.strip_prefix(SECOND).map_or((0, name), |plain| (1, plain));
+        let instance = self.0.data().instances[number];
+        instance.get_export(&mut self.0, plain).unwrap_or_else(|| panic!("no export {name}"))
     }
 
     /// A neutral value as one of this store. What cannot be made of that type becomes null.
