@@ -226,6 +226,11 @@ impl<T: 'static> Linker<T> {
         })
     }
 
+    /// Whether something is defined under a name.
+    pub fn is_defined(&self, module: &str, name: &str) -> bool {
+        self.lookup(module, name).is_some()
+    }
+
     /// What is defined for an import.
     pub fn get_by_import(&self, store: impl AsContextMut<Data = T>, import: &ImportType<'_>) -> Option<Extern> {
         self.get(store, import.module, import.name)
