@@ -13,17 +13,8 @@ use wasmc_tests::workspace;
 const THREADS: i32 = 8;
 const ROUNDS: i32 = 1000;
 
-/// Engines of every tier that may make shared memories.
-fn sharing_engines() -> Vec<(&'static str, Engine)> {
-    let with = |engine: Engine| {
-        let features = Features { shared_memory: true, ..Features::default() };
-        Engine::new(engine.config().clone().features(features)).expect("an engine")
-    };
-    engines().into_iter().map(|(name, engine)| (name, with(engine))).collect()
-}
-
 fn interpreting() -> Engine {
-    sharing_engines().swap_remove(0).1
+    engines().swap_remove(0).1
 }
 
 fn shared(min: u64, max: u64) -> MemoryType {
@@ -82,7 +73,7 @@ fn stress_wasm() -> Vec<u8> {
 #[test]
 fn nothing_is_lost_on_any_tier() {
     let wasm = stress_wasm();
-    for (name, engine) in sharing_engines() {
+    for (name, engine) in engines() {
         let module = Module::new(&engine, &wasm).expect("a module");
         stress(name, &engine, |_| module.clone());
     }
@@ -229,7 +220,7 @@ fn growth_is_seen_without_synchronisation() {
             (loop $l (br_if $l (i32.eqz (i32.atomic.load (i32.const 0)))))
             (v128.store (local.get $at) (v128.const i32x4 7 0 0 0))
             (i32.add (i32.load (local.get $at)) (i32x4.extract_lane 0 (v128.load (local.get $at))))))"#;
-    for (name, engine) in sharing_engines() {
+    for (name, engine) in engines() {
         let memory = SharedMemory::new(&engine, shared(1, 8)).unwrap();
         let module = module(&engine, TEXT);
         let running = Barrier::new(2);
@@ -260,7 +251,7 @@ fn growth_is_seen_without_synchronisation() {
 
 #[test]
 fn instances_of_one_store_and_of_another() {
-    for (name, engine) in sharing_engines() {
+    for (name, engine) in engines() {
         let maker = module(&engine, r#"(module (memory (export "m") 1 3 shared) (data (i32.const 8) "hello"))"#);
         let user = module(
             &engine,
@@ -358,7 +349,7 @@ fn what_cannot_be_made_or_imported() {
 /// Active segments are written by every instance, passive ones by whoever runs `memory.init`: as in the specification.
 #[test]
 fn data_segments() {
-    for (name, engine) in sharing_engines() {
+    for (name, engine) in engines() {
         let memory = SharedMemory::new(&engine, shared(1, 2)).unwrap();
         let m = module(
             &engine,
@@ -386,7 +377,7 @@ fn data_segments() {
 /// Host functions in several stores at once, and a trap in one that the others do not notice.
 #[test]
 fn a_trap_ends_its_own_thread_only() {
-    for (name, engine) in sharing_engines() {
+    for (name, engine) in engines() {
         let memory = SharedMemory::new(&engine, shared(1, 1)).unwrap();
         let calls = Arc::new(AtomicU32::new(0));
         let mut linker: Linker<i32> = Linker::new(&engine);
