@@ -92,7 +92,9 @@ fn context(folder: &Path, random: &mut Random) -> WasiCtx {
     let (one, other) = std::os::unix::net::UnixStream::pair().expect("sockets");
     builder.preopen_socket(one).preopen_socket(other);
     builder.preopen_socket(std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-    builder.preopen_socket(std::net::TcpListener::bind("127.0.0.1:0").expect("a socket"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let client = listener.local_addr().and_then(std::net::TcpStream::connect).expect("a connection");
+    builder.preopen_socket(listener).preopen_socket(client);
     // The kernel tells an address in use from one that is not; nothing listens there.
     builder.grant_net("127.0.0.1:0-9".parse().expect("a grant"));
     builder.build().expect("a context")
@@ -116,8 +118,13 @@ fn plant(folder: &Path) {
 const IOVECS: u64 = 400;
 const ADDRESS: u64 = 440;
 const OPTION_SIZE: u64 = 452;
+/// The name of a host and of a service; hints for looking them up, and a list of one result.
+const NODE: u64 = 460;
+const SERVICE: u64 = 470;
+const HINTS: u64 = 480;
+const RESULT: u64 = 512;
 /// Results, buffers and noise begin here.
-const FREE: u64 = 512;
+const FREE: u64 = 640;
 
 /// Arguments of one call: mostly such as a program would pass, else anything.
 fn arguments(function: &FunctionInfo, random: &mut Random) -> Vec<u64> {
@@ -137,10 +144,18 @@ fn arguments(function: &FunctionInfo, random: &mut Random) -> Vec<u64> {
         ("oflags", _) => [0, 0, 1, 2, 5, 8, 9][random.below(7) as usize],
         ("fdflags", _) => [0, 1, 4, 16][random.below(4) as usize],
         ("cookie", _) => 0,
+        ("node", _) => NODE,
+        ("node_len", _) => 9,
+        ("service", _) => SERVICE,
+        ("service_len", _) => 2,
+        ("hints", _) => HINTS,
+        ("res", _) => RESULT,
+        ("max_res_len", _) => 1,
         ("port", ParamKind::Word) => random.below(12),
         (_, ParamKind::Fd) if function.name.starts_with("path") => 3 + random.below(2),
         (_, ParamKind::Fd) if function.name.starts_with("sock") => 5 + random.below(6),
-        (_, ParamKind::Fd) => random.below(12),
+        // What the program opens comes behind two folders and five sockets.
+        (_, ParamKind::Fd) => [random.below(10), 10 + random.below(3), 10][random.below(3) as usize],
         (_, ParamKind::Pointer) => FREE + random.below(512) * 8,
         (_, ParamKind::Size) => 1 + random.below(5),
         (_, ParamKind::Long | ParamKind::SignedLong) => random.below(64),
@@ -175,6 +190,11 @@ fn fill(memory: &mut [u8], random: &mut Random) {
         let (at, len) = (1024 + random.below(4096) as u32, random.below(64) as u32);
         put(IOVECS + index * 8, &[at, len]);
     }
+    put(NODE, &[u32::from_le_bytes(*b"127."), u32::from_le_bytes(*b"0.0."), u32::from(b'1')]);
+    put(SERVICE, &[u32::from_le_bytes(*b"80\0\0")]);
+    put(HINTS, &[0; 7]);
+    // A result at 516 leads to an address at 544, and that one to data at 556.
+    put(RESULT, &[516, 0, 0, 0, 544, 0, 0, 0, 0, 0, 556]);
     put(ADDRESS, &[448, 4, u32::from_le_bytes([127, 0, 0, 1]), 16]);
     for _ in 0..64 {
         let at = FREE + random.below(512) * 8;
