@@ -9,8 +9,9 @@ pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 pub const MAX_TEXT_BYTES: u64 = 0x7fff_0000;
 /// Bytes of address space behind a static memory32: index and offset are 32 bits each.
 pub const STATIC_MEMORY_RESERVATION: u64 = 8 << 30;
-/// Bytes of guard region before and after a static memory: a page of the largest page size, which also covers the 16
-/// bytes of the widest access.
+/// Bytes of guard region before and after every memory: a page of the largest page size, which also covers the 16 bytes
+/// of the widest access. Explicit checks send what lies outside to the guard before, and leave to the guard behind what
+/// begins inside and has an offset below this.
 pub const MEMORY_GUARD: u64 = 64 << 10;
 /// Segments of the artifact are aligned for the largest page size of the supported targets.
 pub const SEGMENT_ALIGNMENT: u64 = 64 << 10;
