@@ -211,7 +211,7 @@ fn config(rng: &mut Rng, hide_nans: bool) -> Config {
         simd_enabled: simd,
         table_max_size_required: true,
         tail_call_enabled: rng.one_in(2),
-        threads_enabled: rng.one_in(4) && std::env::var_os("WASMC_DIFF_THREADS").is_some(),
+        threads_enabled: rng.one_in(4),
         wide_arithmetic_enabled: rng.one_in(2),
         ..Config::default()
     }
