@@ -2,6 +2,7 @@
 //! is observed must be the same. `generate` makes the module of a seed, `scenario` says what is done with it, `tiers` and
 //! `oracle` do it, and this file compares and writes down what differs.
 
+mod dense;
 mod generate;
 mod oracle;
 mod rewrite;
@@ -117,7 +118,7 @@ impl Machines {
             }
         }
         // The two rarer ways take their turns.
-        let extra = if seed % 2 == 0 { Way::Checked } else { Way::Artifact };
+        let extra = if seed.is_multiple_of(2) { Way::Checked } else { Way::Artifact };
         for way in [Way::Compiled, Way::Mixed, extra] {
             let found = self.engines.run(&case, way);
             if let Some(at) = difference(&expected, &found, false) {
