@@ -2,7 +2,8 @@
 //! usually return. The table in the README and `--help` say the same.
 
 use wasmc_environ::jit::CompileError;
-use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, UnknownImport};
+use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, SharedMemoryDisabled, UnknownImport};
+use wasmc_wasi::ThreadsError;
 
 /// The exit code of the process.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,11 @@ impl ExitCode {
                     _ => Self::INTERNAL,
                 };
             }
-            if cause.is::<wasmc_environ::DecodeError>() {
+            if let Some(e) = cause.downcast_ref::<ThreadsError>() {
+                return if matches!(e, ThreadsError::Bound { .. }) { Self::UNLINKABLE } else { Self::DATA };
+            }
+            // As a module that uses a proposal that is off.
+            if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() {
                 return Self::DATA;
             }
             if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {

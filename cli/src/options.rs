@@ -123,11 +123,6 @@ pub fn apply(mut features: Features, switches: &[FeatureSwitch]) -> Features {
     features
 }
 
-/// What the switches say about a proposal; the last one counts.
-pub fn switched(switches: &[FeatureSwitch], name: &str) -> Option<bool> {
-    switches.iter().rev().find(|s| s.name == name).map(|s| s.on)
-}
-
 /// `NAME=VALUE` of a limit of WASI.
 #[derive(Clone, Debug)]
 pub struct LimitOption {
@@ -154,4 +149,9 @@ impl FromStr for LimitOption {
 pub enum TraceOption {
     /// Each call of WASI: arguments, result, duration.
     Wasi,
+}
+
+/// What the switches say about a proposal; the last one counts.
+pub fn switched(switches: &[FeatureSwitch], name: &str) -> Option<bool> {
+    switches.iter().rev().find(|s| s.name == name).map(|s| s.on)
 }

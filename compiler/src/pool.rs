@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::Builtin;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode, validate_body};
 use wasmc_environ::features::Features;
@@ -118,7 +119,11 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
     drop(facts);
 
     let isa = &*options.target.isa;
-    let env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
+    let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
+    if options.features.branch_hinting {
+        env.hints = BranchHints::read(wasm);
+    }
+    let env = env;
     let stubs = Stubs { module: &module, offsets: &offsets, env: &env, isa, signatures: &plan.signatures };
     let shared = Shared { options, wasm, stubs: &stubs, interpreted: &interpreted };
     let mut tasks: Vec<Task<'_>> = functions

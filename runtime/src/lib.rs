@@ -77,7 +77,7 @@ pub use into_func::{IntoFunc, WasmRet, WasmTy};
 pub use linker::{InstancePre, Linker};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
-pub use shared_memory::SharedMemory;
+pub use shared_memory::{SharedMemory, SharedMemoryDisabled};
 pub use store::Store;
 pub use table::Table;
 pub use tag::Tag;

@@ -336,7 +336,7 @@ impl<T: 'static> InstancePre<T> {
 
     /// The first import that belongs to a store: with one, instances can only be made there.
     pub fn bound_to_a_store(&self) -> Option<ImportType<'_>> {
-        let bound = |d: &Definition| !matches!(d, Definition::Host(_) | Definition::Extern(Extern::SharedMemory(_)));
+        let bound = |d: &Definition| matches!(d, Definition::Extern(e) if !matches!(e, Extern::SharedMemory(_)));
         self.module.imports().zip(&*self.imports).find_map(|(import, d)| bound(d).then_some(import))
     }
 

@@ -17,6 +17,11 @@ use wasmc_environ::TrapCode;
 use wasmc_environ::types::{Limits, MemoryType};
 use wasmc_environ::vmlayout::VMMemoryDefinition;
 
+/// A shared memory was to be made, but the engine's feature `shared-memory` is off.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shared memories cannot be made: the feature `shared-memory` is off (`-W shared-memory=y` switches it on)")]
+pub struct SharedMemoryDisabled;
+
 /// A linear memory that instances in several stores, on several threads, can use at once. A handle: clones are the same
 /// memory, which lives as long as a handle or a store that uses it.
 ///
@@ -69,10 +74,7 @@ impl SharedMemory {
 
     /// One that a module defines.
     pub(crate) fn with_config(engine: &Engine, ty: MemoryType, config: &MemoryConfig) -> Result<Self> {
-        ensure!(
-            engine.config().features.shared_memory,
-            "shared memories cannot be made: the feature `shared-memory` is off (`-W shared-memory=y` switches it on)"
-        );
+        ensure!(engine.config().features.shared_memory, SharedMemoryDisabled);
         ensure!(ty.limits.max.is_some(), "a shared memory needs a greatest size");
         let storage = MemoryStorage::new(&ty, config, None)?;
         let (is_static, reserved) = (storage.is_static(), storage.reserved());

@@ -88,8 +88,15 @@ fn context(folder: &Path, random: &mut Random) -> WasiCtx {
     for access in [DirAccess::ReadWrite, DirAccess::ReadOnly] {
         builder.preopen_dir(folder, "/", access).expect("a folder");
     }
+    // A connection to ourselves, and a socket that takes messages.
+    let (one, other) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    builder.preopen_socket(one).preopen_socket(other);
+    builder.preopen_socket(std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let client = listener.local_addr().and_then(std::net::TcpStream::connect).expect("a connection");
+    builder.preopen_socket(listener).preopen_socket(client);
     // The kernel tells an address in use from one that is not; nothing listens there.
-    builder.grant_net("127.0.0.1:1-9".parse().expect("a grant"));
+    builder.grant_net("127.0.0.1:0-9".parse().expect("a grant"));
     builder.build().expect("a context")
 }
 
@@ -107,22 +114,66 @@ fn plant(folder: &Path) {
     assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o666) }, 0);
 }
 
-fn argument(kind: ParamKind, name: &str, random: &mut Random) -> u64 {
-    match (kind, random.below(16)) {
-        (_, 0) => random.next(),
-        (_, 1) => u64::from(u32::MAX),
-        (_, 2) => MEMORY as u64 - random.below(9),
-        // Large sizes are sparse but slow.
-        (ParamKind::Long | ParamKind::SignedLong, _) if name.contains("rights") => (1 << 30) - 1,
-        (ParamKind::Long | ParamKind::SignedLong, _) => random.below(64),
-        (ParamKind::Fd, 3..8) => 3 + random.below(2),
-        (ParamKind::Fd, _) => random.below(12),
-        (ParamKind::Pointer, _) if name.contains("path") => random.below(WORDS.len() as u64) * WORD_BYTES as u64,
-        (ParamKind::Pointer, _) => 512 + random.below(512) * 8,
-        (ParamKind::Size, _) if name.contains("path") => 1 + random.below(6),
-        (ParamKind::Size, _) => random.below(5),
-        (ParamKind::Flags | ParamKind::Word, _) => random.below(5),
-    }
+/// Where a list of four buffers stands, an address in the form of WasmEdge's, and the length of an option.
+const IOVECS: u64 = 400;
+const ADDRESS: u64 = 440;
+const OPTION_SIZE: u64 = 452;
+/// The name of a host and of a service; hints for looking them up, and a list of one result.
+const NODE: u64 = 460;
+const SERVICE: u64 = 470;
+const HINTS: u64 = 480;
+const RESULT: u64 = 512;
+/// Results, buffers and noise begin here.
+const FREE: u64 = 640;
+
+/// Arguments of one call: mostly such as a program would pass, else anything.
+fn arguments(function: &FunctionInfo, random: &mut Random) -> Vec<u64> {
+    let mut word = 0;
+    let mut sane = |name: &str, kind: ParamKind, random: &mut Random| match (name, kind) {
+        ("path" | "old_path" | "new_path", _) if function.name != "fd_prestat_dir_name" => {
+            word = random.below(WORDS.len() as u64) as usize;
+            (word * WORD_BYTES) as u64
+        }
+        ("path_len" | "old_path_len" | "new_path_len", _) if function.name != "fd_prestat_dir_name" => WORDS[word].len() as u64,
+        ("iovs" | "si_data" | "ri_data", _) => IOVECS,
+        ("addr" | "address", _) => ADDRESS,
+        ("flag_size", ParamKind::Pointer) => OPTION_SIZE,
+        ("flag_size", _) => 16,
+        ("level" | "si_flags" | "ri_flags" | "flags" | "fst_flags", _) => [0, 0, 1, 5][random.below(4) as usize],
+        ("fs_rights_base" | "fs_rights_inheriting", _) => [(1 << 30) - 1, 6, 1 << 14][random.below(3) as usize],
+        ("oflags", _) => [0, 0, 1, 2, 5, 8, 9][random.below(7) as usize],
+        ("fdflags", _) => [0, 1, 4, 16][random.below(4) as usize],
+        ("cookie", _) => 0,
+        ("node", _) => NODE,
+        ("node_len", _) => 9,
+        ("service", _) => SERVICE,
+        ("service_len", _) => 2,
+        ("hints", _) => HINTS,
+        ("res", _) => RESULT,
+        ("max_res_len", _) => 1,
+        ("port", ParamKind::Word) => random.below(12),
+        (_, ParamKind::Fd) if function.name.starts_with("path") => 3 + random.below(2),
+        (_, ParamKind::Fd) if function.name.starts_with("sock") => 5 + random.below(6),
+        // What the program opens comes behind two folders and five sockets.
+        (_, ParamKind::Fd) => [random.below(10), 10 + random.below(3), 10][random.below(3) as usize],
+        (_, ParamKind::Pointer) => FREE + random.below(512) * 8,
+        (_, ParamKind::Size) => 1 + random.below(5),
+        (_, ParamKind::Long | ParamKind::SignedLong) => random.below(64),
+        (_, ParamKind::Flags | ParamKind::Word) => random.below(4),
+    };
+    let parameters = function.params.iter();
+    parameters
+        .map(|(name, kind)| {
+            let value = sane(name, *kind, random);
+            match random.below(64) {
+                0 => random.next(),
+                1 => u64::from(u32::MAX),
+                2 => MEMORY as u64 - random.below(9),
+                3 => random.below(16),
+                _ => value,
+            }
+        })
+        .collect()
 }
 
 /// Puts paths, buffers, subscriptions and noise where arguments point.
@@ -130,15 +181,30 @@ fn fill(memory: &mut [u8], random: &mut Random) {
     for (index, word) in WORDS.iter().enumerate() {
         memory[index * WORD_BYTES..][..word.len()].copy_from_slice(word.as_bytes());
     }
+    let mut put = |at: u64, words: &[u32]| {
+        for (index, word) in words.iter().enumerate() {
+            memory[at as usize + index * 4..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+    };
+    for index in 0..4 {
+        let (at, len) = (1024 + random.below(4096) as u32, random.below(64) as u32);
+        put(IOVECS + index * 8, &[at, len]);
+    }
+    put(NODE, &[u32::from_le_bytes(*b"127."), u32::from_le_bytes(*b"0.0."), u32::from(b'1')]);
+    put(SERVICE, &[u32::from_le_bytes(*b"80\0\0")]);
+    put(HINTS, &[0; 7]);
+    // A result at 516 leads to an address at 544, and that one to data at 556.
+    put(RESULT, &[516, 0, 0, 0, 544, 0, 0, 0, 0, 0, 556]);
+    put(ADDRESS, &[448, 4, u32::from_le_bytes([127, 0, 0, 1]), 16]);
     for _ in 0..64 {
-        let at = 512 + random.below(512) as usize * 8;
+        let at = FREE + random.below(512) * 8;
         let value = match random.below(4) {
             0 => random.below(8),
-            1 => 1024 + random.below(4096) | random.below(64) << 32,
+            1 => (1024 + random.below(4096)) | random.below(64) << 32,
             2 => 1 << 24 | random.below(3),
             _ => random.next(),
         };
-        memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        put(at, &[value as u32, (value >> 32) as u32]);
     }
 }
 
@@ -158,7 +224,7 @@ fn sequence(seed: u64, root: &Path, functions: &[(&str, &FunctionInfo)], reached
         let (module, function) = functions[random.below(functions.len() as u64) as usize];
         let memory = &mut bytes[MARGIN..MARGIN + MEMORY];
         fill(memory, &mut random);
-        let arguments: Vec<u64> = function.params.iter().map(|(name, kind)| argument(*kind, name, &mut random)).collect();
+        let arguments = arguments(function, &mut random);
         let mut memory = GuestMemory::new(memory);
         if random.below(8) == 0 {
             memory = memory.with_64_bit_addresses();

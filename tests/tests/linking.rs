@@ -519,3 +519,26 @@ fn code_without_checks_refuses_a_memory_without_room() {
     assert!(Instance::new(&mut store, &artifact(&engine, true, imports, "h.so"), &[memory.into()]).is_err());
     assert!(Instance::new(&mut store, &module(&engine, imports), &[memory.into()]).is_ok());
 }
+
+#[test]
+fn host_functions_of_one_name_are_told_apart_by_type() {
+    on_every_tier(|engine| {
+        let mut linker: Linker<()> = Linker::new(engine);
+        linker.func_wrap_overload("env", "f", |x: i32| x + 1).expect("the first");
+        linker.func_wrap_overload("env", "f", |x: i64| x + 2).expect("of another type");
+        assert!(linker.func_wrap_overload("env", "f", |x: i32| x).is_err());
+        assert!(linker.func_wrap("env", "f", || ()).is_err());
+        assert!(linker.is_defined("env", "f") && !linker.is_defined("env", "g"));
+        let text = r#"(module
+            (import "env" "f" (func $narrow (param i32) (result i32)))
+            (import "env" "f" (func $wide (param i64) (result i64)))
+            (func (export "run") (result i64)
+                (i64.add (i64.extend_i32_u (call $narrow (i32.const 10))) (call $wide (i64.const 100)))))"#;
+        let mut store = Store::new(engine, ());
+        let instance = linker.instantiate(&mut store, &module(engine, text)).expect("both are found");
+        assert_eq!(func::<_, (), i64>(&mut store, instance, "run").call(&mut store, ()).expect("a result"), 113);
+        let other = module(engine, r#"(module (import "env" "f" (func (param f32))))"#);
+        let error = linker.instantiate(&mut store, &other).expect_err("no such type");
+        assert!(error.downcast_ref::<IncompatibleImport>().is_some(), "{error:?}");
+    });
+}

@@ -94,7 +94,7 @@ impl Memory {
 
 /// Tries the orders in which no thread is interrupted more often than this at a point where it could have gone on: faults of
 /// queues show with two, and without a bound the larger models take hours.
-const PREEMPTIONS: usize = 2;
+const PREEMPTIONS: usize = 3;
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();

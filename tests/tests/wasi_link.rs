@@ -4,6 +4,7 @@
 mod common;
 
 use common::{module, on_every_tier};
+use std::sync::Arc;
 use wasmc_runtime::*;
 use wasmc_wasi::{Input, Output, OutputBuffer, WasiCtx, WasiCtxBuilder, add_imports_to_linker, add_to_linker};
 
@@ -159,7 +160,12 @@ fn memories_that_grow_and_memories_of_others() {
 
 #[test]
 fn threads_on_a_shared_memory_write_to_one_stream() {
-    on_every_tier(|engine| {
+    let mut features = Features::default();
+    assert!(features.set("shared-memory", true) && features.set("threads", true));
+    let jit = || Config::new().compiler(Arc::new(wasmc_compiler::Jit::default()));
+    let interpreted = Config::new().tier(Tier::Interpreted);
+    for config in [interpreted, jit().tier(Tier::Compiled), jit().tier(Tier::Compiled).interpret(vec![Interpret::Odd])] {
+        let engine = &Engine::new(config.features(features.clone())).expect("a valid configuration");
         let module = module(
             engine,
             r#"(module
@@ -199,5 +205,5 @@ fn threads_on_a_shared_memory_write_to_one_stream() {
         let written = output.contents();
         assert_eq!(written.len(), 4 * 200 * 3);
         assert!(written.chunks(3).all(|three| three.iter().all(|byte| *byte == three[0])));
-    });
+    }
 }

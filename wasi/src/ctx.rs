@@ -94,10 +94,16 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Whether what is written has a limit.
+    #[inline]
+    pub(crate) fn counts(&self) -> bool {
+        self.limits.bytes_written != u64::MAX
+    }
+
     /// Takes `bytes` from what may be written; what is not written in the end is given back with [`Self::refund`].
     #[inline]
     pub(crate) fn charge(&self, bytes: impl FnOnce() -> u64) -> Result<u64, Errno> {
-        if self.limits.bytes_written == u64::MAX {
+        if !self.counts() {
             return Ok(0);
         }
         let bytes = bytes();

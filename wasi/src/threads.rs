@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use wasmc_runtime::{
     Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, MemoryType, Module, Result, SharedMemory, Store, ValType,
 };
@@ -23,6 +24,9 @@ const MAX_ID: u32 = 1 << 29;
 const REFUSED: i32 = -6;
 /// Threads that a program may have at a time, the first one not counted, unless it is given another limit.
 pub const DEFAULT_MAX_THREADS: usize = 1024;
+/// How long `thread-spawn` waits for a place at the limit: a thread that was joined a moment ago, by means of the memory, may still
+/// be on its way out of the host.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Stack of a host thread: WebAssembly has its own, so this carries only what makes and drops the instance.
 const HOST_STACK: usize = 1 << 20;
 
@@ -35,9 +39,39 @@ pub struct WasiThreads<T: 'static> {
     program: OnceLock<InstancePre<T>>,
     limit: usize,
     ids: Mutex<Ids>,
+    /// A number was given back.
+    freed: Condvar,
     ended: AtomicBool,
     fork: Box<dyn Fn(&mut T) -> T + Send + Sync>,
     on_end: Box<dyn Fn(Error) + Send + Sync>,
+}
+
+/// Why a program cannot have threads.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ThreadsError {
+    /// It has no function for a thread to begin with.
+    #[error("a program with threads exports `wasi_thread_start` as {wanted}, but this one {}", match found {
+        Some(other) => format!("exports {other}"),
+        None => "does not".to_owned(),
+    })]
+    Entry {
+        /// The type that the export must have.
+        wanted: ExternType,
+        /// What is exported.
+        found: Option<ExternType>,
+    },
+    /// Its threads would share nothing.
+    #[error("a program with threads imports a shared memory, but this one does not")]
+    NoSharedMemory,
+    /// It imports something that only one store can use.
+    #[error(
+        "each thread of the program has an instance of its own in a store of its own, but the {import} that it imports belongs to one store"
+    )]
+    Bound {
+        /// Type and names of the import.
+        import: String,
+    },
 }
 
 /// The numbers that are in use.
@@ -80,7 +114,7 @@ impl<T: Send + 'static> WasiThreads<T> {
     /// the module imports, unless it is defined already. Whatever else the module imports must be defined before.
     ///
     /// At most `limit` threads live at a time, the first one not counted; another `thread-spawn` returns a negative number then,
-    /// as when the host has no thread to give. `fork` makes the data of a new thread's store of that of the spawning one.
+    /// after a tenth of a second in which none ended, as when the host has no thread to give. `fork` makes the data of a new thread's store of that of the spawning one.
     ///
     /// The program ends when its first thread returns, and when any thread traps or exits. `on_end` gets the error of the
     /// first other thread that does, a [`wasmc_runtime::Exit`] for `proc_exit`, and has to end the others: it is called on
@@ -99,11 +133,8 @@ impl<T: Send + 'static> WasiThreads<T> {
     ) -> Result<Arc<Self>> {
         let entry = module.exports().find(|e| e.name == ENTRY).map(|e| e.ty);
         let wanted = FuncType::new([ValType::I32, ValType::I32], []);
-        match entry {
-            Some(ExternType::Func(ty)) if ty == wanted => {}
-            Some(other) => bail!("a program with threads exports `{ENTRY}` as {}, but this is {other}", ExternType::Func(wanted)),
-            None => bail!("a program with threads exports a function `{ENTRY}`, but this one does not"),
-        }
+        let wanted = ExternType::Func(wanted);
+        ensure!(entry.as_ref() == Some(&wanted), ThreadsError::Entry { wanted, found: entry });
         let engine = linker.engine().clone();
         let mut shares = false;
         for (from, name, ty) in shared_imports(module) {
@@ -113,12 +144,13 @@ impl<T: Send + 'static> WasiThreads<T> {
                 linker.define_shared_memory(from, name, memory)?;
             }
         }
-        ensure!(shares, "a program with threads imports a shared memory, but this one does not");
+        ensure!(shares, ThreadsError::NoSharedMemory);
         let this = Arc::new(Self {
             engine,
             program: OnceLock::new(),
             limit,
             ids: Mutex::default(),
+            freed: Condvar::new(),
             ended: AtomicBool::new(false),
             fork: Box::new(fork),
             on_end: Box::new(on_end),
@@ -130,13 +162,7 @@ impl<T: Send + 'static> WasiThreads<T> {
         })?;
         let program = linker.instantiate_pre(module)?;
         if let Some(import) = program.bound_to_a_store() {
-            bail!(
-                "each thread of the program has its own instance in its own store, but the {} `{}`.`{}` that it imports belongs to one \
-                 store",
-                import.ty,
-                import.module,
-                import.name
-            );
+            return Err(ThreadsError::Bound { import: format!("{} `{}`.`{}`", import.ty, import.module, import.name) }.into());
         }
         // It was made here, and nobody has set it.
         let _ = this.program.set(program);
@@ -145,11 +171,25 @@ impl<T: Send + 'static> WasiThreads<T> {
 
     /// How many threads live, the first one not counted.
     pub fn running(&self) -> usize {
-        self.with_ids(|ids| ids.live.len())
+        self.ids().live.len()
     }
 
-    fn with_ids<R>(&self, f: impl FnOnce(&mut Ids) -> R) -> R {
-        f(&mut self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    fn ids(&self) -> MutexGuard<'_, Ids> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for a new thread; if there are too many, after a while, and only if one has ended by then.
+    fn take_id(&self) -> Option<u32> {
+        let mut ids = self.ids();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let id = ids.take(self.limit);
+            if id.is_some() || left.is_zero() || self.limit == 0 {
+                return id;
+            }
+            ids = self.freed.wait_timeout(ids, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Starts a thread; its number.
@@ -157,7 +197,7 @@ impl<T: Send + 'static> WasiThreads<T> {
         if self.ended.load(Ordering::Relaxed) {
             return None;
         }
-        let id = self.with_ids(|ids| ids.take(self.limit))?;
+        let id = self.take_id()?;
         // Gives the number back when the thread ends, however it does, or if there is none.
         let live = Live { threads: self, id };
         let data = (live.threads.fork)(data);
@@ -195,7 +235,8 @@ struct Live<T: Send + 'static> {
 
 impl<T: Send + 'static> Drop for Live<T> {
     fn drop(&mut self) {
-        self.threads.with_ids(|ids| ids.live.remove(&self.id));
+        self.threads.ids().live.remove(&self.id);
+        self.threads.freed.notify_one();
     }
 }
 

@@ -71,14 +71,16 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn call_ref(&mut self, ty: u32, kind: CallKind) {
         let reference = self.pop();
-        self.trap_unless(reference, TrapCode::NullFunctionReference);
-        let callee = self.reference_callee(reference);
+        let callee = self.reference_callee(reference, Some(TrapCode::NullFunctionReference));
         self.call_callee(callee, TypeIndex::from_u32(ty), kind);
     }
 
-    fn reference_callee(&mut self, reference: Value) -> Callee {
+    /// What a reference leads to. Where it can be null, nobody compares it: the first load through it faults, and both have
+    /// the trap, whichever that will be.
+    fn reference_callee(&mut self, reference: Value, null: Option<TrapCode>) -> Callee {
         // Not read-only: the code of a function whose stub is made at its first call changes then.
         let flags = self.trusted(Region::Runtime);
+        let flags = null.map_or(flags, |code| flags.with_trap_code(Some(super::trap_code(code))));
         let code = self.builder.ins().load(types::I64, flags, reference, offsets::FUNC_REF_CODE);
         let ctx = self.builder.ins().load(types::I64, flags.with_readonly(), reference, offsets::FUNC_REF_CTX);
         Callee { code: Code::Address(code), ctx }
@@ -143,30 +145,30 @@ impl FuncTranslator<'_, '_> {
         let reference = self.builder.ins().load(types::I64, flags, address, 0);
         let module = self.env.module;
         let element = module.tables[table.index()].element;
-        if element.nullable {
-            self.trap_unless(reference, TrapCode::IndirectCallToNull);
-        }
+        let null = element.nullable.then_some(TrapCode::IndirectCallToNull);
         let wanted = module.canonical[ty.index()];
         let known = matches!(element.heap, HeapType::Concrete(t) if module.is_subtype(t, wanted));
-        if !known {
-            let flags = self.trusted(Region::Runtime).with_readonly();
-            let actual = self.builder.ins().load(types::I32, flags, reference, offsets::FUNC_REF_TYPE_ID);
-            let expected = self.type_id(wanted);
-            let same = self.builder.ins().icmp(IntCC::Equal, actual, expected);
-            if module.types[wanted.index()].is_final {
-                self.trap_unless(same, TrapCode::BadSignature);
-            } else {
-                let go_on = self.builder.create_block();
-                let other = self.builder.create_block();
-                self.builder.set_cold_block(other);
-                self.builder.ins().brif(same, go_on, &[], other, &[]);
-                self.continue_in(other);
-                self.check_subtype(actual, wanted);
-                self.builder.ins().jump(go_on, &[]);
-                self.continue_in(go_on);
-            }
+        if known {
+            return self.reference_callee(reference, null);
         }
-        self.reference_callee(reference)
+        let flags = self.trusted(Region::Runtime).with_readonly();
+        let flags = null.map_or(flags, |code| flags.with_trap_code(Some(super::trap_code(code))));
+        let actual = self.builder.ins().load(types::I32, flags, reference, offsets::FUNC_REF_TYPE_ID);
+        let expected = self.type_id(wanted);
+        let same = self.builder.ins().icmp(IntCC::Equal, actual, expected);
+        if module.types[wanted.index()].is_final {
+            self.trap_unless(same, TrapCode::BadSignature);
+        } else {
+            let go_on = self.builder.create_block();
+            let other = self.builder.create_block();
+            self.builder.set_cold_block(other);
+            self.builder.ins().brif(same, go_on, &[], other, &[]);
+            self.continue_in(other);
+            self.check_subtype(actual, wanted);
+            self.builder.ins().jump(go_on, &[]);
+            self.continue_in(go_on);
+        }
+        self.reference_callee(reference, None)
     }
 
     /// The interned number of one of the module's types.

@@ -3,6 +3,9 @@
 //!
 //! A construct's `next` block carries its results as block parameters. It comes into being as an entity at once, but
 //! stands in the function only if something branches to it; otherwise the code simply goes on in the current block.
+//!
+//! Branch hints make blocks cold, which the code generator puts behind all others. What is only reached from cold code is
+//! cold as well, so each construct remembers whether any likely branch goes to its end.
 
 use super::FuncTranslator;
 use super::legacy::LegacyTry;
@@ -19,6 +22,10 @@ pub(super) struct Frame {
     pub(super) next: Block,
     /// Whether something branches to `next`.
     pub(super) next_used: bool,
+    /// Whether something does that is not cold.
+    pub(super) next_hot: bool,
+    /// Whether the construct was opened in cold code.
+    pub(super) cold: bool,
     /// Height of the operand stack below the parameters.
     pub(super) height: usize,
     /// How many parameters.
@@ -39,6 +46,8 @@ pub(super) enum FrameKind {
         branch: Inst,
         /// Where it goes on false; if there is none yet it goes to `next`, and `else` changes that.
         alternative: Option<Block>,
+        /// Whether that is cold.
+        cold: bool,
     },
     Else,
     TryTable,
@@ -104,6 +113,8 @@ impl<'m> FuncTranslator<'_, 'm> {
             kind: FrameKind::Function,
             next,
             next_used: false,
+            next_hot: false,
+            cold: false,
             height: 0,
             params: 0,
             results: results.len(),
@@ -112,7 +123,7 @@ impl<'m> FuncTranslator<'_, 'm> {
 
     fn push_frame(&mut self, kind: FrameKind, next: Block, params: usize, results: usize) {
         let height = self.buffers.stack.len() - params;
-        self.buffers.control.push(Frame { kind, next, next_used: false, height, params, results });
+        self.buffers.control.push(Frame { kind, next, next_used: false, next_hot: false, cold: self.cold, height, params, results });
     }
 
     /// How many constructs are open.
@@ -146,7 +157,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         let header = self.create_block(params);
         let height = self.buffers.stack.len() - params.len();
         self.jump(header, params.len());
-        self.builder.switch_to_block(header);
+        self.start(header);
         self.buffers.stack.truncate(height);
         self.push_block_params(header);
         self.push_frame(FrameKind::Loop { header }, header, params.len(), results.len());
@@ -159,6 +170,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         }
         let (params, results) = self.block_type(ty)?;
         let condition = self.pop_condition();
+        let hint = self.hint();
         let next = self.create_block(results);
         let then = self.builder.create_block();
         // Without `else`, parameters and results are the same. If there are none, the branch can go straight to the
@@ -169,10 +181,12 @@ impl<'m> FuncTranslator<'_, 'm> {
         if let Some(block) = alternative {
             self.builder.seal_block(block);
         }
-        self.builder.switch_to_block(then);
         let from = self.buffers.stack.len() - params.len();
         self.buffers.stack.extend_from_within(from..);
-        self.push_frame(FrameKind::If { branch, alternative }, next, 2 * params.len(), results.len());
+        let cold = self.cold || hint == Some(true);
+        self.push_frame(FrameKind::If { branch, alternative, cold }, next, 2 * params.len(), results.len());
+        self.cold |= hint == Some(false);
+        self.start(then);
         Ok(())
     }
 
@@ -181,10 +195,11 @@ impl<'m> FuncTranslator<'_, 'm> {
             return;
         }
         let Some(frame) = self.buffers.control.last_mut() else { return };
-        let FrameKind::If { branch, alternative } = std::mem::replace(&mut frame.kind, FrameKind::Else) else { return };
+        let FrameKind::If { branch, alternative, cold } = std::mem::replace(&mut frame.kind, FrameKind::Else) else { return };
         let (next, height, params, results) = (frame.next, frame.height, frame.params / 2, frame.results);
         if self.reachable {
             frame.next_used = true;
+            frame.next_hot |= !self.cold;
             self.jump(next, results);
         }
         let alternative = alternative.unwrap_or_else(|| {
@@ -193,7 +208,8 @@ impl<'m> FuncTranslator<'_, 'm> {
             self.builder.seal_block(block);
             block
         });
-        self.builder.switch_to_block(alternative);
+        self.cold = cold;
+        self.start(alternative);
         self.buffers.stack.truncate(height + params);
         self.reachable = true;
     }
@@ -236,43 +252,45 @@ impl<'m> FuncTranslator<'_, 'm> {
                 }
                 return Ok(());
             }
-            FrameKind::If { alternative, .. } => {
+            FrameKind::If { alternative, cold, .. } => {
                 if self.reachable {
-                    self.jump(frame.next, frame.results);
+                    self.leave(&mut frame);
                 }
+                self.cold = cold;
                 if let Some(block) = alternative {
-                    self.builder.switch_to_block(block);
+                    self.start(block);
                     self.buffers.stack.truncate(frame.height + frame.params / 2);
-                    self.jump(frame.next, frame.results);
+                    self.leave(&mut frame);
                 }
                 frame.next_used = true;
+                frame.next_hot |= !cold;
             }
             FrameKind::TryTable => {
                 let (mut clauses, landing) = self.close_scope(self.control_height());
                 if let Some(landing) = landing {
                     if self.reachable {
-                        self.jump(frame.next, frame.results);
-                        frame.next_used = true;
+                        self.leave(&mut frame);
                     }
                     self.buffers.stack.truncate(frame.height);
+                    self.cold = frame.cold;
                     self.landing(landing, &mut clauses)?;
                     self.reachable = false;
                     if !frame.next_used {
                         return Ok(());
                     }
                 } else if self.reachable && frame.next_used {
-                    self.jump(frame.next, frame.results);
+                    self.leave(&mut frame);
                 }
             }
             FrameKind::Function | FrameKind::Block | FrameKind::Else | FrameKind::Try(_) => {
                 if self.reachable && frame.next_used {
-                    self.jump(frame.next, frame.results);
+                    self.leave(&mut frame);
                 }
             }
         }
         if frame.next_used {
-            self.builder.seal_block(frame.next);
-            self.builder.switch_to_block(frame.next);
+            self.cold = !frame.next_hot;
+            self.continue_in(frame.next);
             self.buffers.stack.truncate(frame.height);
             self.push_block_params(frame.next);
             self.reachable = true;
@@ -287,6 +305,13 @@ impl<'m> FuncTranslator<'_, 'm> {
             self.return_();
         }
         Ok(())
+    }
+
+    /// Goes on behind a construct that ends.
+    fn leave(&mut self, frame: &mut Frame) {
+        frame.next_used = true;
+        frame.next_hot |= !self.cold;
+        self.jump(frame.next, frame.results);
     }
 
     /// Returns the topmost operands, as many as the function has results.
@@ -326,11 +351,13 @@ impl<'m> FuncTranslator<'_, 'm> {
 
     /// The same for a construct by its height in the stack of constructs.
     pub(super) fn target_at(&mut self, i: usize) -> (Block, usize) {
+        let cold = self.cold;
         let frame = &mut self.buffers.control[i];
         match frame.kind {
             FrameKind::Loop { header } => (header, frame.params),
             _ => {
                 frame.next_used = true;
+                frame.next_hot |= !cold;
                 (frame.next, frame.results)
             }
         }
@@ -354,29 +381,52 @@ impl<'m> FuncTranslator<'_, 'm> {
 
     pub(super) fn br_if(&mut self, depth: u32) {
         let condition = self.pop_condition();
-        self.branch_if(condition, depth);
+        let hint = self.hint();
+        self.branch_if(condition, depth, hint);
     }
 
-    /// Branches if `condition` is not 0, and goes on in a new block otherwise.
-    fn branch_if(&mut self, condition: Value, depth: u32) {
+    /// Branches if `condition` is not 0, and goes on in a new block otherwise. The hint says whether it is likely.
+    fn branch_if(&mut self, condition: Value, depth: u32, hint: Option<bool>) {
+        let cold = self.cold;
+        self.cold |= hint == Some(false);
         let (block, arity) = self.target(depth);
         let args = self.block_args(arity);
         let go_on = self.builder.create_block();
         self.builder.ins().brif(condition, block, &args, go_on, &[]);
         self.buffers.block_args = args;
+        self.cold = cold || hint == Some(true);
         self.continue_in(go_on);
+    }
+
+    /// The hint for the current operator.
+    fn hint(&mut self) -> Option<bool> {
+        if self.hints.is_empty() {
+            return None;
+        }
+        let at = self.offset - self.body.range().start;
+        let passed = self.hints.partition_point(|h| u64::from(h.offset) < at);
+        self.hints = &self.hints[passed..];
+        self.hints.first().filter(|h| u64::from(h.offset) == at).map(|h| h.likely)
     }
 
     /// Goes on in a block all of whose predecessors are known.
     pub(super) fn continue_in(&mut self, block: Block) {
         self.builder.seal_block(block);
+        self.start(block);
+    }
+
+    /// Goes on in a block.
+    fn start(&mut self, block: Block) {
         self.builder.switch_to_block(block);
+        if self.cold {
+            self.builder.set_cold_block(block);
+        }
     }
 
     pub(super) fn br_on_null(&mut self, depth: u32) {
         let reference = self.pop();
         let is_null = self.is_null(reference);
-        self.branch_if(is_null, depth);
+        self.branch_if(is_null, depth, None);
         self.push(reference);
     }
 
@@ -384,7 +434,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         // The reference is the last of the operands that the branch takes with it.
         let reference = self.pop();
         self.push(reference);
-        self.branch_if(reference, depth);
+        self.branch_if(reference, depth, None);
         self.pop();
     }
 

@@ -4,6 +4,7 @@
 
 use cranelift_codegen::ir::{self, AbiParam, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::{Builtin, BuiltinType};
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
 use wasmc_environ::types::{AbiSignature, AbiType, FuncType};
@@ -29,6 +30,8 @@ pub struct ModuleEnv<'a> {
     pub has_fma: bool,
     /// Whether the target is x86-64.
     pub is_x86_64: bool,
+    /// Which branches are likely; none unless `pool` was asked to read them.
+    pub hints: BranchHints,
     /// The value of each immutable global, by `GlobalIndex`, where it is known now.
     constants: Vec<Option<ConstOp>>,
     /// For each closed table the canonical type that all its elements have, if it is one and none is null.
@@ -51,6 +54,7 @@ impl<'a> ModuleEnv<'a> {
             has_ssse3: has("has_ssse3"),
             has_fma: has("has_fma"),
             is_x86_64,
+            hints: BranchHints::default(),
             constants: constant_globals(module),
             uniform: uniform_tables(module),
         }

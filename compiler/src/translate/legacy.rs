@@ -104,18 +104,21 @@ impl FuncTranslator<'_, '_> {
 
     /// `catch` and `catch_all`, which their clause tells apart.
     pub(super) fn legacy_catch(&mut self) -> Result<(), CompileError> {
-        let reachable = self.reachable;
+        let (reachable, cold) = (self.reachable, self.cold);
         let Some(frame) = self.innermost() else { return Ok(()) };
         let FrameKind::Try(kind) = &mut frame.kind else { return Ok(()) };
         let in_body = std::mem::replace(&mut kind.in_body, false);
         kind.caught = None;
         frame.next_used |= reachable;
+        frame.next_hot |= reachable && !cold;
+        let cold = frame.cold;
         let (next, height, results) = (frame.next, frame.height, frame.results);
         if reachable {
             self.jump(next, results);
         }
         self.buffers.stack.truncate(height);
         self.reachable = false;
+        self.cold = cold;
         if in_body {
             let (mut clauses, landing) = self.close_scope(self.control_height() - 1);
             if let Some(landing) = landing {

@@ -46,8 +46,8 @@ impl FuncTranslator<'_, '_> {
         let index = self.index64(index);
         let flags = self.memory_flags(memory);
         if !self.is_static(memory) {
-            let address = self.checked_address(memory, index, memarg.offset, access_bytes);
-            return (flags, address, 0.into());
+            let (address, offset) = self.checked_address(memory, index, memarg.offset, access_bytes);
+            return (flags, address, offset);
         }
         let base = self.memory_base(memory);
         let address = self.builder.ins().iadd(base, index);

@@ -42,6 +42,7 @@ use control::Frame;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, SourceLoc, Type, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use exception::TryScope;
+use wasmc_environ::branch_hints::BranchHint;
 use wasmc_environ::decode::FunctionToValidate;
 use wasmc_environ::error::DecodeError;
 use wasmc_environ::jit::CompileError;
@@ -111,6 +112,7 @@ fn translate_body(
     let buffers = std::mem::take(&mut cx.buffers);
     let mut t = FuncTranslator::new(env, FunctionBuilder::new(out, &mut builder_cx), buffers, body);
     t.offset = start;
+    t.hints = env.hints.of(func);
     t.begin(func);
 
     let mut locals = body.get_locals_reader().map_err(DecodeError::from)?;
@@ -172,6 +174,10 @@ pub(super) struct FuncTranslator<'a, 'm> {
     dead_depth: u32,
     /// What comes after the bodies of the `try`s that are still to come, once there is one.
     tries: Option<std::vec::IntoIter<legacy::TryShape>>,
+    /// The hints for the branches to come.
+    hints: &'a [BranchHint],
+    /// Whether the current block is only reached by branches that are unlikely.
+    cold: bool,
     /// How many operands all branches so far carry and all blocks take.
     carried: usize,
     /// How many locals were read or written.
@@ -201,7 +207,21 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         let vmctx = builder.block_params(entry)[0];
         // Without a region, the stores before each call would hide every other store from the alias analysis.
         builder.make_stack_map_alias_region(Box::new(|set, _, _, _| Some(region::Region::roots(set))));
-        Self { builder, env, body, offset: 0, vmctx, reachable: true, dead_depth: 0, tries: None, carried: 0, touched: 0, buffers }
+        Self {
+            builder,
+            env,
+            body,
+            offset: 0,
+            vmctx,
+            reachable: true,
+            dead_depth: 0,
+            tries: None,
+            hints: &[],
+            cold: false,
+            carried: 0,
+            touched: 0,
+            buffers,
+        }
     }
 
     /// Opens the function: its parameters become locals, its body a construct that branches can leave.

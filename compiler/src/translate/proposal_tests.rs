@@ -136,3 +136,89 @@ fn many_throws_and_many_clauses() {
         super::tests::translate_module(&wasm, &*isa("x86_64-unknown-linux", &[], "none"), false).unwrap();
     }
 }
+
+/// The blocks of a hinted function, in the order of the machine code, by a constant that each of them stores.
+fn layout(body: &str, hints: &[(u32, bool)]) -> Vec<u32> {
+    let wasm = wat::parse_str(format!("(module (memory 1) (func (param i32 i32) {body}))")).unwrap();
+    let Decoded { module, functions } = decode(&wasm, &Features::all()).unwrap();
+    let start = functions[0].body.range().start;
+    // A hint is named by the number of its branch.
+    let branches: Vec<u64> = functions[0]
+        .body
+        .get_operators_reader()
+        .unwrap()
+        .into_iter_with_offsets()
+        .filter_map(|op| op.ok().filter(|(op, _)| matches!(op, wasmparser::Operator::If { .. } | wasmparser::Operator::BrIf { .. })))
+        .map(|(_, offset)| offset - start)
+        .collect();
+    let mut section = vec![1, 0, hints.len() as u8];
+    for (branch, likely) in hints {
+        section.extend([branches[*branch as usize] as u8, 1, u8::from(*likely)]);
+    }
+    let name = b"metadata.code.branch_hint";
+    let mut hinted = wasm[..8].to_vec();
+    hinted.extend([0, (1 + name.len() + section.len()) as u8, name.len() as u8]);
+    hinted.extend(name);
+    hinted.extend(section);
+    hinted.extend(&wasm[8..]);
+    let (offsets, tunables) = (VMOffsets::new(&module).unwrap(), Tunables::default());
+    let isa = isa("x86_64-unknown-linux", &[], "speed");
+    let mut env = super::ModuleEnv::new(&module, &offsets, &tunables, &*isa);
+    if !hints.is_empty() {
+        env.hints = wasmc_environ::branch_hints::BranchHints::read(&hinted);
+    }
+    let mut codegen = Context::new();
+    codegen.set_disasm(true);
+    let body = functions.into_iter().next().unwrap();
+    super::translate_function(&env, &mut Default::default(), DefinedFuncIndex::from_u32(0), body, &mut codegen.func).unwrap();
+    let code = codegen.compile(&*isa, &mut Default::default()).unwrap().vcode.clone().unwrap();
+    code.split("movl $").skip(1).filter_map(|rest| u32::from_str_radix(rest.split(',').next()?.trim_start_matches("0x"), 16).ok()).collect()
+}
+
+/// Fields of an object share a check: the pages behind the memory and those before it are inaccessible.
+#[test]
+fn checks_of_one_index_are_one() {
+    for memory in ["i64 1", "i64 1 1", "i64 1 10 shared"] {
+        let code = assembly(&format!(
+            "(module (memory {memory}) (func (param i64 i64) (result i64)
+                (i64.store offset=24 (local.get 0) (local.get 1))
+                (i64.add (i64.load offset=8 (local.get 0)) (i64.load offset=0xff00 (local.get 0)))))"
+        ));
+        assert_eq!((count(&code, "cmov"), count(&code, "cmpq"), count(&code, "trap=")), (1, 1, 0), "{code}");
+    }
+    let bytes = assembly("(module (memory i64 100 (pagesize 1)) (func (param i64) (result i32) (i32.load offset=8 (local.get 0))))");
+    assert_eq!((count(&bytes, "cmov"), count(&bytes, "trap=")), (1, 0), "{bytes}");
+}
+
+/// A null reference is found by the load through it.
+#[test]
+fn nulls_are_not_compared() {
+    let code = assembly("(module (type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0))))");
+    assert_eq!((count(&code, "test"), count(&code, "cmp")), (0, 0), "{code}");
+}
+
+#[test]
+fn branch_hints_order_blocks() {
+    let store = |n: u32| format!("(i32.store offset={n} (local.get 1) (i32.const {n}))");
+    let (a, b, c, d) = (store(111), store(222), store(333), store(444));
+    // Hints are about the first branch, and the second.
+    let if_else = format!("(if (local.get 0) (then {a}) (else {b})) {c}");
+    assert_eq!(layout(&if_else, &[(0, false)]), [222, 333, 111]);
+    assert_eq!(layout(&if_else, &[(0, true)]), [111, 333, 222]);
+    let if_then = format!("(if (local.get 0) (then {a})) {b}");
+    assert_eq!(layout(&if_then, &[(0, false)]), [222, 111]);
+    assert_eq!(layout(&if_then, &[(0, true)]), [111, 222]);
+    // What is likely skipped.
+    let br_if = format!("(block (br_if 0 (local.get 0)) {a} {b}) {c}");
+    assert_eq!(layout(&br_if, &[(0, true)]), [333, 111, 222]);
+    assert_eq!(layout(&br_if, &[(0, false)]), [111, 222, 333]);
+    // A label that only unlikely branches lead to, and all that is reached from there alone.
+    let slow = format!("(block (block (br_if 0 (local.get 0)) {a} (br 1)) (if (local.get 1) (then {b}) (else {c}))) {d}");
+    let order = layout(&slow, &[(0, false)]);
+    assert_eq!(order[..2], [111, 444], "{order:?}");
+    assert_eq!(order.len(), 4);
+    assert_eq!(layout(&slow, &[(1, false)]).last(), Some(&222));
+    // Constructs in cold code.
+    let inside = format!("(if (local.get 0) (then (block (loop (br_if 1 (local.get 1)) {a} (br 0))) {b}) (else {c})) {d}");
+    assert_eq!(layout(&inside, &[(0, false)])[..2], [333, 444]);
+}

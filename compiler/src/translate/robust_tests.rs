@@ -23,6 +23,8 @@ fn unreachable_code() {
         "(throw_ref (ref.null exn))",
         "(block (br 1))",
         "(if (local.get 0) (then (return)) (else (br 0 (return))))",
+        "try (throw 0) catch_all (rethrow 0) end",
+        "try (call 0) catch 0 (br 0) catch_all unreachable end",
     ];
     let dead = [
         "",
@@ -52,6 +54,11 @@ fn unreachable_code() {
         "(throw 0)",
         "(i64.store)",
         "(drop (memory.grow))",
+        "try (call 0) end",
+        "try (throw 0) catch 0 (rethrow 0) catch_all end",
+        "try (call 0) delegate 0",
+        "(i32.atomic.store)",
+        "(drop (memory.atomic.notify))",
     ];
     let around = [
         "{}",
@@ -65,6 +72,12 @@ fn unreachable_code() {
         "(try_table (catch_all 0) {})",
         "(block (try_table (catch_all 0) (call 0) {}))",
         "(loop (block {}) (br_if 0 (local.get 0)))",
+        "try {} end",
+        "try {} delegate 0",
+        "try {} catch 0 {} catch_all {} end",
+        "try (call 0) catch_all {} end",
+        "try (call 0) catch_all try {} delegate 0 (rethrow 0) end",
+        "(block try try {} catch 0 end delegate 1 (br_if 0 (local.get 0)))",
     ];
     let wasm_of = |code: &str| {
         wat::parse_str(format!("(module (memory 1) (func) (tag) (func (param i32) {code}) (func (param i32) {code} (call 0)))")).unwrap()
@@ -96,6 +109,9 @@ fn nesting_costs_no_native_stack() {
         ("41 00 04 40", ""),
         ("20 00 04 40", "05 20 00 0d 01"),
         ("1f 40 01 02 00", ""),
+        ("06 40", "19"),
+        ("06 40", "07 00 09 00"),
+        ("02 40 06 40", "18 00"),
         ("02 40 20 00 0d 00", "20 00 0d 01"),
     ] {
         for (depth, compile) in cases {
@@ -128,7 +144,7 @@ fn module_with_body(code: &[u8]) -> Vec<u8> {
         bytes.push(n as u8);
         bytes
     };
-    let mut wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a".to_vec();
+    let mut wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0d\x03\x01\0\0\x0a".to_vec();
     let mut section = vec![1];
     section.extend(leb(code.len()));
     section.extend(code);

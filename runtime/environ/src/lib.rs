@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod branch_hints;
 pub mod builtins;
 pub mod const_expr;
 pub mod cpu;

@@ -390,7 +390,7 @@ unsafe fn hand_over(frame: Frame, clause: &Catch, object: *mut VMExnObject, refe
             let sig = module.interp.sig(&module.env, module.env.tags[tag.index()].ty);
             let payload = object.byte_add(EXN_PAYLOAD_OFFSET as usize).cast::<ValRaw>();
             for (i, ty) in sig.params.iter().enumerate() {
-                slot = slot.add(super::call::write_slot(slot, *ty, *payload.add(i)));
+                slot = slot.add(super::outside::write_slot(slot, *ty, *payload.add(i)));
             }
         }
         if clause.reference == Reference::Last {

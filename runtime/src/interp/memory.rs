@@ -1,6 +1,7 @@
 //! Loads and stores. Every access is checked against the memory's current length; for memory 0 base and length are in
-//! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction;
-//! whatever does not fit that (another memory, 64-bit addresses, larger offsets) takes the `Far` form.
+//! machine registers. An address is an i32 in a slot or the accumulator with a 32-bit offset in the instruction, or for a
+//! memory 0 with 64-bit addresses an i64 with a 64-bit offset; whatever does not fit that (another memory, larger offsets,
+//! vectors at 64-bit addresses) takes the `Far` form.
 //!
 //! Other threads may access a shared memory at the same time. Each handler makes one access, whose value it only hands on, so
 //! what such a race can give is what the machine gives, as with compiled code.
@@ -32,6 +33,8 @@ pub(super) struct Wrapped<const F: usize, const K: u32>;
 pub(super) struct Indexed<B, const F: usize, const K: u32>(PhantomData<B>);
 /// Memory 0, address in the upper half of word 1.
 pub(super) struct Fixed;
+/// Memory 0, an i64 from `X`, offset in word 2.
+pub(super) struct Wide<X>(PhantomData<X>);
 /// Address in the slot in field `F`, word 2 the offset of the memory's definition (`defined_at`), word 3 the offset.
 pub(super) struct Far<const F: usize>;
 
@@ -91,6 +94,19 @@ impl Address for Fixed {
         unsafe {
             let at = high(r) as usize;
             if at + size > r.len { None } else { Some(r.mem.add(at)) }
+        }
+    }
+}
+
+impl<X: Src<u64>> Address for Wide<X> {
+    const WORDS: usize = 3;
+    #[inline(always)]
+    unsafe fn find(r: &Regs, size: usize) -> Option<*mut u8> {
+        // SAFETY: as `Near`, with sums that are checked.
+        unsafe {
+            let at = X::get(r).checked_add(word::<2>(r))?;
+            let end = at.checked_add(size as u64)?;
+            if end > r.len as u64 { None } else { Some(r.mem.add(at as usize)) }
         }
     }
 }
@@ -196,12 +212,13 @@ op! {
     }
 }
 
-/// The handlers of a load, by its address: `s`lot, `a`ccumulator, fixed, far.
+/// The handlers of a load, by its address: `s`lot, `a`ccumulator, fixed, far; wide ones in a slot and in the accumulator.
 pub(super) struct LoadForms {
     pub s: Forms,
     pub a: Forms,
     pub fixed: Forms,
     pub far: Forms,
+    pub wide: [Forms; 2],
     /// By shift less 1.
     pub scaled: [Forms; 3],
     /// By shift.
@@ -223,6 +240,8 @@ pub(super) struct StoreForms {
     pub fixed_a: Handler,
     pub fixed_i: Handler,
     pub far_s: Handler,
+    /// By address (slot, accumulator) and value (slot, accumulator).
+    pub wide: [[Handler; 2]; 2],
     /// By shift less 1, and value: slot, accumulator, immediate.
     pub scaled: [[Handler; 3]; 3],
     /// By shift and value.
@@ -253,6 +272,7 @@ const fn load_forms<L: Load>() -> LoadForms {
         a: both::<L, Near<A>>(),
         fixed: both::<L, Fixed>(),
         far: both::<L, Far<1>>(),
+        wide: [both::<L, Wide<S<1>>>(), both::<L, Wide<A>>()],
         scaled: [both::<L, Scaled<1, 1>>(), both::<L, Scaled<1, 2>>(), both::<L, Scaled<1, 3>>()],
         wrapped: [both::<L, Wrapped<1, 0>>(), both::<L, Wrapped<1, 1>>(), both::<L, Wrapped<1, 2>>(), both::<L, Wrapped<1, 3>>()],
         indexed: [indexed::<L, S<1>>(), indexed::<L, A>()],
@@ -271,6 +291,7 @@ const fn store_forms<T: Store>() -> StoreForms {
         fixed_a: store::<T, Fixed, A>,
         fixed_i: store::<T, Fixed, W>,
         far_s: store::<T, Far<0>, S<1>>,
+        wide: [[store::<T, Wide<S<0>>, S<1>>, store::<T, Wide<S<0>>, A>], [store::<T, Wide<A>, S<1>>, store::<T, Wide<A>, A>]],
         scaled: [values::<T, Scaled<0, 1>>(), values::<T, Scaled<0, 2>>(), values::<T, Scaled<0, 3>>()],
         wrapped: [values::<T, Wrapped<0, 0>>(), values::<T, Wrapped<0, 1>>(), values::<T, Wrapped<0, 2>>(), values::<T, Wrapped<0, 3>>()],
         indexed: [

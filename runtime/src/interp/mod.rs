@@ -6,6 +6,8 @@
 //! * `frame`: the value stack, frames, and walking them
 //! * `dispatch`: handlers, operands, accumulators
 //! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
+//! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
+//! * `outside`: calls that leave the interpreter or the instance
 //! * `simd`: what vector instructions compute
 //! * `translate`: from WebAssembly to instructions
 
@@ -15,9 +17,12 @@ mod code;
 mod control;
 mod convert;
 mod dispatch;
+mod forms;
 mod frame;
+mod joined;
 mod memory;
 mod numeric;
+mod outside;
 mod simd;
 mod table;
 #[cfg(test)]

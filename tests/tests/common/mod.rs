@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use wasmc_runtime::*;
 
-/// An engine a tier, with its name.
+/// An engine a tier, with its name. Each may make shared memories.
 pub fn engines() -> Vec<(&'static str, Engine)> {
     let compiled = |interpret| Config::new().tier(Tier::Compiled).compiler(Arc::new(wasmc_compiler::Jit::default())).interpret(interpret);
     let configs = [
@@ -15,7 +15,9 @@ pub fn engines() -> Vec<(&'static str, Engine)> {
         ("all left uncompiled", compiled(vec![Interpret::All])),
         ("explicit checks", compiled(vec![]).static_memory(false)),
     ];
-    configs.into_iter().map(|(name, config)| (name, Engine::new(config.stack_size(1 << 20)).expect("a valid configuration"))).collect()
+    let features = Features { shared_memory: true, ..Features::default() };
+    let config = |config: Config| config.stack_size(1 << 20).features(features.clone());
+    configs.into_iter().map(|(name, c)| (name, Engine::new(config(c)).expect("a valid configuration"))).collect()
 }
 
 /// Runs a test with an engine of every tier.

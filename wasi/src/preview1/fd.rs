@@ -57,13 +57,29 @@ pub(super) fn blocking<T>(
     descriptor: &Descriptor,
     fd: BorrowedFd<'_>,
     events: PollFlags,
+    call: impl FnMut() -> rustix::io::Result<T>,
+) -> Result<T, Errno> {
+    blocking_after(descriptor, fd, events, None, call)
+}
+
+/// As [`blocking`], after a first call that failed, if there was one; then nothing was to be imitated.
+#[inline]
+fn blocking_after<T>(
+    descriptor: &Descriptor,
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    mut failed: Option<HostErrno>,
     mut call: impl FnMut() -> rustix::io::Result<T>,
 ) -> Result<T, Errno> {
-    if descriptor.is_special() {
+    if failed.is_none() && descriptor.is_special() {
         imitate(descriptor, fd, events)?;
     }
     loop {
-        match call() {
+        let result = match failed.take() {
+            Some(error) => Err(error),
+            None => call(),
+        };
+        match result {
             Ok(value) => return Ok(value),
             Err(HostErrno::AGAIN) if waits(descriptor, fd)? => {
                 wait(fd, events, None)?;
@@ -71,18 +87,6 @@ pub(super) fn blocking<T>(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// The program's list of buffers, to be moved by `transfer`. A list of one, which is what most calls pass, is not made a list.
-#[inline]
-fn with_list<R>(
-    mem: &GuestMemory<'_>,
-    iovs: u64,
-    iovs_len: u64,
-    limit: usize,
-    transfer: impl FnOnce(&[Region<'_>]) -> Result<R, Errno>,
-) -> Result<R, Errno> {
-    if iovs_len == 1 { transfer(&[mem.iovec(iovs)?]) } else { transfer(&mem.iovecs(iovs, iovs_len, limit)?) }
 }
 
 /// Reads into the program's list of buffers, at `offset` or where the position is.
@@ -100,17 +104,34 @@ fn read(
         descriptor.require(Rights::FD_SEEK)?;
     }
     mem.check_size(nread)?;
-    let count = with_list(mem, iovs, iovs_len, ctx.common.limits.iovecs, |regions| match &descriptor.object {
-        Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
+    let count = if iovs_len == 1 {
+        let region = [mem.iovec(iovs)?];
+        match descriptor.host() {
+            // What nearly every call is: one buffer, and nothing to imitate.
+            Some(host) if !descriptor.is_special() => match host::read(host, &region, offset) {
+                Ok(count) => count,
+                Err(error) => read_slowly(&descriptor, &region, offset, Some(error))?,
+            },
+            _ => read_slowly(&descriptor, &region, offset, None)?,
+        }
+    } else {
+        read_slowly(&descriptor, &mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?, offset, None)?
+    };
+    mem.write_size(nread, count as u64)
+}
+
+/// Any read, perhaps after one that failed.
+#[inline(never)]
+fn read_slowly(descriptor: &Descriptor, regions: &[Region<'_>], offset: Option<u64>, failed: Option<HostErrno>) -> Result<usize, Errno> {
+    match &descriptor.object {
+        Object::Stream(Stream::Virtual(_) | Stream::Pipe(_)) if offset.is_some() => Err(Errno::SPIPE),
         Object::Stream(Stream::Virtual(stream)) => Stream::read(stream, regions),
-        Object::Stream(Stream::Pipe(_)) if offset.is_some() => Err(Errno::SPIPE),
         Object::Stream(Stream::Pipe(pipe)) => pipe.read(regions, !descriptor.flags().contains(FdFlags::NONBLOCK)),
         _ => {
             let host = descriptor.host().ok_or(Errno::BADF)?;
-            blocking(&descriptor, host, PollFlags::IN, || host::read(host, regions, offset))
+            blocking_after(descriptor, host, PollFlags::IN, failed, || host::read(host, regions, offset))
         }
-    })?;
-    mem.write_size(nread, count as u64)
+    }
 }
 
 /// Writes the program's list of buffers, at `offset` or where the position is.
@@ -128,33 +149,48 @@ fn write(
         descriptor.require(Rights::FD_SEEK)?;
     }
     mem.check_size(nwritten)?;
-    let result = with_list(mem, iovs, iovs_len, ctx.common.limits.iovecs, |regions| {
-        let charged = ctx.common.charge(|| total(regions))?;
-        let result = match &descriptor.object {
-            Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
-            Object::Stream(Stream::Virtual(stream)) => Stream::write(stream, regions),
-            _ => {
-                let host = descriptor.host().ok_or(Errno::BADF)?;
-                blocking(&descriptor, host, PollFlags::OUT, || host::write(host, regions, offset))
-            }
-        };
-        ctx.common.refund(charged, result.as_ref().map_or(0, |count| *count as u64));
-        result
-    });
-    let count = match result {
-        Ok(count) => count,
-        Err(Errno::PIPE) => {
-            if ctx.common.broken_pipe == BrokenPipe::End && matches!(descriptor.object, Object::Stream(_)) {
-                ctx.ended = Some(Exit(KILLED_BY_SIGPIPE));
-            }
-            return Err(Errno::PIPE);
+    let result = if iovs_len == 1 {
+        let region = [mem.iovec(iovs)?];
+        match descriptor.host() {
+            // What nearly every call is: one buffer, and nothing to imitate or to count.
+            Some(host) if !descriptor.is_special() && !ctx.common.counts() => match host::write(host, &region, offset) {
+                Ok(count) => return mem.write_size(nwritten, count as u64),
+                Err(error) => write_slowly(ctx, &descriptor, &region, offset, Some(error)),
+            },
+            _ => write_slowly(ctx, &descriptor, &region, offset, None),
         }
-        Err(error) => return Err(error),
+    } else {
+        write_slowly(ctx, &descriptor, &mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?, offset, None)
     };
-    if descriptor.imitated().intersects(FdFlags::SYNC | FdFlags::RSYNC | FdFlags::DSYNC) {
-        synchronise(&descriptor)?;
+    if result == Err(Errno::PIPE) && ctx.common.broken_pipe == BrokenPipe::End && matches!(descriptor.object, Object::Stream(_)) {
+        ctx.ended = Some(Exit(KILLED_BY_SIGPIPE));
     }
-    mem.write_size(nwritten, count as u64)
+    mem.write_size(nwritten, result? as u64)
+}
+
+/// Any write, perhaps after one that failed.
+#[inline(never)]
+fn write_slowly(
+    ctx: &WasiCtx,
+    descriptor: &Descriptor,
+    regions: &[Region<'_>],
+    offset: Option<u64>,
+    failed: Option<HostErrno>,
+) -> Result<usize, Errno> {
+    let charged = ctx.common.charge(|| total(regions))?;
+    let result = match &descriptor.object {
+        Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
+        Object::Stream(Stream::Virtual(stream)) => Stream::write(stream, regions),
+        _ => descriptor
+            .host()
+            .ok_or(Errno::BADF)
+            .and_then(|host| blocking_after(descriptor, host, PollFlags::OUT, failed, || host::write(host, regions, offset))),
+    };
+    ctx.common.refund(charged, result.as_ref().map_or(0, |count| *count as u64));
+    if result.is_ok() && descriptor.imitated().intersects(FdFlags::SYNC | FdFlags::RSYNC | FdFlags::DSYNC) {
+        synchronise(descriptor)?;
+    }
+    result
 }
 
 /// Does after a write what the descriptor's sync flags promise.

@@ -266,7 +266,7 @@ impl Complete for Exit {
 macro_rules! define_list {
     ($($returns:ident $name:ident($($param:ident: $kind:ident),*);)*) => {
         /// All functions, in the order of the list.
-        pub const FUNCTIONS: &[FunctionInfo] = &[
+        pub static FUNCTIONS: &[FunctionInfo] = &[
             $(define_list!(@info $returns $name stringify!($name), $($param: $kind),*)),*
         ];
     };

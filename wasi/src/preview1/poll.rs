@@ -167,7 +167,9 @@ fn poll_once(ctx: &WasiCtx, list: &Subscriptions<'_>) -> Result<Ready, Errno> {
         let left = match subscription.source {
             Source::Clock { clock, deadline } => {
                 let left = deadline.saturating_sub(now(ctx, clock)?);
-                let step = if clock == ClockId::Realtime { REALTIME_STEP } else { u64::MAX };
+                // A clock of the embedder's is moved by the wait, or stands still for ever.
+                let steps = clock == ClockId::Realtime && ctx.common.clocks.is_none();
+                let step = if steps { REALTIME_STEP } else { u64::MAX };
                 let wait = left.min(step);
                 timeout = Some(timeout.map_or(wait, |timeout| timeout.min(wait)));
                 left
@@ -341,5 +343,9 @@ mod tests {
         assert_eq!(poll_oneoff(&mut ctx, &mut mem, 0, 512, 1, 1000), Ok(()));
         assert!(start.elapsed() < Duration::from_secs(60));
         assert!(now(&ctx, ClockId::Realtime).unwrap() > 3_600 * NANOS);
+        // A point in time that is centuries away.
+        clock(&mut mem, 0, 1, 0, u64::MAX, 1);
+        assert_eq!(poll_oneoff(&mut ctx, &mut mem, 0, 512, 1, 1000), Ok(()));
+        assert_eq!(mem.read_u32(1000), Ok(1));
     }
 }

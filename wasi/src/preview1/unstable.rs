@@ -77,7 +77,7 @@ fn poll_oneoff(
 }
 
 /// The functions that differ.
-const OWN: &[FunctionInfo] = &[
+static OWN: &[FunctionInfo] = &[
     define_list!(@info errno fd_filestat_get "fd_filestat_get", fd: Fd, stat: Pointer),
     define_list!(@info errno fd_seek "fd_seek", fd: Fd, offset: SignedLong, whence: Word, newoffset: Pointer),
     define_list!(@info errno path_filestat_get "path_filestat_get",

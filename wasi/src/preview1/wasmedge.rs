@@ -577,7 +577,7 @@ fn epoll_oneoff(
 
 /// What the extension adds to preview1, under the names of the imports. Functions that are as in preview1 stand here only
 /// with the names that preview1 does not have.
-pub const FUNCTIONS: &[FunctionInfo] = &[
+pub static FUNCTIONS: &[FunctionInfo] = &[
     define_list!(@info errno sock_open "sock_open", family: Word, kind: Word, fd: Pointer),
     define_list!(@info errno sock_open "sock_open_v2", family: Word, kind: Word, fd: Pointer),
     define_list!(@info errno sock_bind "sock_bind", fd: Fd, addr: Pointer, port: Word),

@@ -234,6 +234,14 @@ impl Translator<'_> {
         }
     }
 
+    /// The offset of a memory access if its address is an i64 in memory 0.
+    fn wide_offset(&self, memarg: &MemArg) -> Option<u64> {
+        match memarg.target {
+            MemArgTarget::Memory(0) if self.env.memories.first()?.memory64 => Some(memarg.offset),
+            _ => None,
+        }
+    }
+
     /// Words 2 and 3 of a memory access with a far address.
     pub(super) fn far_address(&self, memarg: &MemArg) -> Result<[u64; 2]> {
         let MemArgTarget::Memory(memory) = memarg.target else { return Err(invalid()) };
@@ -270,6 +278,12 @@ impl Translator<'_> {
             self.unwind(&last, 0);
             self.flush(result_class);
             return self.emit_load(&forms.indexed[row][usize::from(shift)], ty, |to| fields(to, a, b, offset), &[]);
+        }
+        if let Some(offset) = self.wide_offset(memarg) {
+            let acc = self.in_acc(&operand);
+            let from = if acc { 0 } else { self.settle_field(&operand, 0)? };
+            self.flush(result_class);
+            return self.emit_load(&forms.wide[usize::from(acc)], ty, |to| fields(to, from, 0, 0), &[offset]);
         }
         let Some(offset) = near else {
             let from = self.settle_field(&operand, 0)?;
@@ -322,6 +336,9 @@ impl Translator<'_> {
         let near = self.near_offset(memarg);
         let value = self.pop()?;
         let to = self.pop_address(near)?;
+        if let Some(offset) = self.wide_offset(memarg) {
+            return self.store_wide(forms, &to, &value, offset);
+        }
         let Some(offset) = near else {
             let (a, v) = (self.settle_field(&to, 0)?, self.settle_field(&value, 1)?);
             self.mark();
@@ -359,6 +376,20 @@ impl Translator<'_> {
         self.mark();
         self.code.extend([address(handler), fields(a, v, 0, 0) | u64::from(offset) << 32]);
         self.code.extend(imm);
+        self.last = Last::NONE;
+        Ok(())
+    }
+
+    /// A store to an i64 in memory 0.
+    fn store_wide(&mut self, forms: &'static StoreForms, to: &Operand, value: &Operand, offset: u64) -> Result<()> {
+        let same_class = class(value.ty) == Some(0);
+        let value_acc = self.in_acc(value) && !(same_class && to.place == Place::Acc);
+        let to_acc = self.in_acc(to) && !(same_class && value_acc);
+        let a = if to_acc { 0 } else { self.settle_field(to, 0)? };
+        let v = if value_acc { 0 } else { self.settle_field(value, 1)? };
+        self.mark();
+        let handler = forms.wide[usize::from(to_acc)][usize::from(value_acc)];
+        self.code.extend([address(handler), fields(a, v, 0, 0), offset]);
         self.last = Last::NONE;
         Ok(())
     }
