@@ -1,6 +1,7 @@
 //! Modules from seeds. Each seed decides which proposals and kinds of instructions its module may use, how large it is,
 //! and whether NaN bits are fixed (wasm-smith makes them canonical after every operation) or hidden (`rewrite`).
 
+use super::dense;
 use super::rewrite::{self, Options};
 use super::scenario::{FUEL, Rng};
 use super::shape::{self, Shape};
@@ -33,6 +34,9 @@ pub struct Case {
 /// If what wasm-smith made cannot be rewritten to a valid module.
 pub fn case(seed: u64) -> Option<Case> {
     let mut rng = Rng::new(seed, 1);
+    if rng.one_in(3) {
+        return Some(dense(seed, &mut rng));
+    }
     let hide_nans = rng.one_in(4);
     let config = config(&mut rng, hide_nans);
     // wasm-smith takes neither types of recursion groups nor custom page sizes for imports that are available.
@@ -61,6 +65,33 @@ pub fn case(seed: u64) -> Option<Case> {
     Some(Case { seed, first, second, shape: Arc::new(shape), about })
 }
 
+/// A module of the second generator.
+fn dense(seed: u64, rng: &mut Rng) -> Case {
+    let text = dense::module(rng);
+    let bytes = wat::parse_str(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+    let options = Options {
+        hide_nans: true,
+        export_tables: false,
+        throws: false,
+        legacy_exceptions: rng.one_in(4),
+        unshare: true,
+        for_oracle: false,
+        fuel_global: 0,
+    };
+    let (first, shape) = rewritten(seed, &bytes, options);
+    Case { seed, first, second: None, shape: Arc::new(shape), about: "dense".to_owned() }
+}
+
+/// Both forms of a module.
+fn rewritten(seed: u64, bytes: &[u8], options: Options) -> (Binary, Shape) {
+    let rewritten = |options| rewrite::rewrite(bytes, options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
+    let (wasm, groups) = rewritten(&options);
+    let (oracle, _) = rewritten(&Options { for_oracle: true, ..options });
+    let mut shape = shape::read(&wasm, !options.hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    shape.groups = groups;
+    (Binary { wasm: wasm.into(), oracle: oracle.into() }, shape)
+}
+
 /// What stands before the names of the second module's exports.
 pub const SECOND: &str = "second ";
 
@@ -80,13 +111,7 @@ fn module(seed: u64, config: Config, rng: &mut Rng, hide_nans: bool) -> Option<(
         for_oracle: false,
         fuel_global,
     };
-    let bytes = module.to_bytes();
-    let rewritten = |options| rewrite::rewrite(&bytes, options).unwrap_or_else(|e| panic!("seed {seed}: rewriting: {e}"));
-    let (wasm, groups) = rewritten(&options);
-    let (oracle, _) = rewritten(&Options { for_oracle: true, ..options });
-    let mut shape = shape::read(&wasm, !hide_nans).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-    shape.groups = groups;
-    Some((Binary { wasm: wasm.into(), oracle: oracle.into() }, shape))
+    Some(rewritten(seed, &module.to_bytes(), options))
 }
 
 /// A module whose imports are the exports of another, which is how wasm-smith is told what there is to import.

@@ -248,7 +248,9 @@ impl Pass<'_> {
 
     fn emit(&mut self, f: &mut Function, op: Operator<'_>, scratch: Scratch) -> Result<(), Error> {
         use Instruction as I;
-        self.groups.insert(proposal(&op));
+        if proposal(&op) != "gc" {
+            self.groups.insert(proposal(&op));
+        }
         self.fuel_check = match (self.fuel_check, &op) {
             (_, Operator::GlobalGet { global_index }) if *global_index == self.options.fuel_global => 1,
             (1, Operator::I32Eqz) => 2,
