@@ -202,6 +202,35 @@ fn backtraces_over_both_tiers() {
     }
 }
 
+/// The instruction that a backtrace names is the same on every tier, also where the optimiser would like to trap at the
+/// branch that leads to it.
+#[test]
+fn the_same_instruction_on_every_tier() {
+    const WAT: &str = r#"(module (memory 1) (table 2 funcref)
+        (func (export "if") (param i32) (if (local.get 0) (then unreachable)))
+        (func (export "else") (param i32) (if (i32.eqz (local.get 0)) (then nop) (else unreachable)))
+        (func (export "br_if") (param i32) (block (br_if 0 (i32.eqz (local.get 0))) unreachable))
+        (func (export "br_table") (param i32) (block (block (br_table 0 1 (local.get 0))) (return)) unreachable)
+        (func (export "after_a_constant") (param i32) (if (local.get 0) (then (drop (i32.add (local.get 0) (i32.const 1))) unreachable)))
+        (func (export "divide") (param i32) (if (local.get 0) (then (drop (i32.div_u (i32.const 1) (i32.sub (local.get 0) (local.get 0)))))))
+        (func (export "load") (param i32) (if (local.get 0) (then (drop (i32.load offset=65533 (local.get 0))))))
+        (func (export "null") (param i32) (if (local.get 0) (then (call_indirect (local.get 0)))))
+        (func (export "loop") (param i32) (loop (if (i32.eqz (local.get 0)) (then unreachable)) (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br 0))))"#;
+    let names = ["if", "else", "br_if", "br_table", "after_a_constant", "divide", "load", "null", "loop"];
+    let offsets = |tier: Tier| {
+        let mut store = Store::new(&engine(tier), ());
+        let instance = instance(&mut store, WAT);
+        names.map(|name| {
+            let f = instance.get_typed_func::<i32, ()>(&mut store, name).unwrap();
+            let trap = trap(f.call(&mut store, 1));
+            trap.backtrace().frames()[0].module_offset().unwrap_or_else(|| panic!("{tier:?}: {name}: {trap}"))
+        })
+    };
+    let interpreted = offsets(Tier::Interpreted);
+    assert_eq!(offsets(Tier::Compiled), interpreted);
+    assert_eq!(offsets(Tier::Mixed), interpreted);
+}
+
 /// A trap in the prologue of a function has its caller in the backtrace.
 #[test]
 fn overflow_in_a_prologue_has_its_caller() {

@@ -7,7 +7,6 @@ use super::numeric::Rounding;
 use super::{FuncTranslator, simd};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, immediates, types};
-use wasmc_environ::TrapCode;
 use wasmc_environ::decode::check_supported;
 use wasmc_environ::jit::CompileError;
 use wasmc_environ::types::ValType;
@@ -34,7 +33,7 @@ impl FuncTranslator<'_, '_> {
             _ => {}
         }
         match op {
-            Operator::Unreachable => self.trap(TrapCode::Unreachable),
+            Operator::Unreachable => self.unreachable(),
             Operator::Nop => {}
             Operator::Br { relative_depth } => self.br(*relative_depth),
             Operator::BrIf { relative_depth } => self.br_if(*relative_depth),

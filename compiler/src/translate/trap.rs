@@ -31,6 +31,17 @@ impl FuncTranslator<'_, '_> {
         self.reachable = false;
     }
 
+    /// The instruction `unreachable`. Whoever comes here does so at most once, so the block is moved out of the way.
+    pub(super) fn unreachable(&mut self) {
+        if let Some(block) = self.builder.current_block().filter(|b| *b != self.entry()) {
+            self.builder.set_cold_block(block);
+        }
+        // The optimiser turns a branch to a block that only traps into a conditional trap, which stands at the branch: the
+        // backtrace would name another instruction than the interpreter's does.
+        self.builder.ins().nop();
+        self.trap(TrapCode::Unreachable);
+    }
+
     /// Traps if `condition` is not 0.
     pub(super) fn trap_if(&mut self, condition: Value, code: TrapCode) {
         self.builder.ins().trapnz(condition, trap_code(code));
