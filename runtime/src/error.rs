@@ -168,7 +168,11 @@ impl IncompatibleImport {
 impl fmt::Display for IncompatibleImport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { module, name, wanted, found } = self;
-        write!(f, "incompatible import type: `{module}`.`{name}` must be a {wanted}, but is a {found}")
+        write!(f, "incompatible import type: `{module}`.`{name}` must be a {wanted}, but is a {found}")?;
+        if wanted.to_string() == found.to_string() {
+            f.write_str(" of another type definition: the recursion groups, supertypes or `final` differ")?;
+        }
+        Ok(())
     }
 }
 

@@ -542,3 +542,20 @@ fn host_functions_of_one_name_are_told_apart_by_type() {
         assert!(error.downcast_ref::<IncompatibleImport>().is_some(), "{error:?}");
     });
 }
+
+/// Function types that read alike can be different definitions; the error says so.
+#[test]
+fn types_that_differ_in_their_definition_alone() {
+    on_every_tier(|engine| {
+        let mut store = Store::new(engine, ());
+        let mut linker = Linker::new(engine);
+        let exporter = module(engine, r#"(module (func (export "f")))"#);
+        let instance = linker.instantiate(&mut store, &exporter).unwrap();
+        linker.instance(&mut store, "m", instance).unwrap();
+        for ty in ["(type $t (sub (func)))", "(rec (type $t (func)) (type $u (func)))"] {
+            let importer = module(engine, &format!(r#"(module {ty} (import "m" "f" (func (type $t))))"#));
+            let error = linker.instantiate(&mut store, &importer).err().expect("another type").to_string();
+            assert!(error.contains("must be a function () -> (), but is a function () -> () of another type definition"), "{error}");
+        }
+    });
+}
