@@ -554,7 +554,7 @@ fn types_that_differ_in_their_definition_alone() {
         linker.instance(&mut store, "m", instance).unwrap();
         for ty in ["(type $t (sub (func)))", "(rec (type $t (func)) (type $u (func)))"] {
             let importer = module(engine, &format!(r#"(module {ty} (import "m" "f" (func (type $t))))"#));
-            let error = linker.instantiate(&mut store, &importer).err().expect("another type").to_string();
+            let error = linker.instantiate(&mut store, &importer).expect_err("another type").to_string();
             assert!(error.contains("must be a function () -> (), but is a function () -> () of another type definition"), "{error}");
         }
     });
