@@ -107,7 +107,7 @@ fn module(seed: u64, config: Config, rng: &mut Rng, hide_nans: bool) -> Option<(
         export_tables: rng.one_in(2),
         throws: rng.one_in(2),
         legacy_exceptions: rng.one_in(3),
-        unshare: true,
+        unshare: rng.one_in(2),
         for_oracle: false,
         fuel_global,
     };

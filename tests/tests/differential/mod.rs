@@ -81,7 +81,7 @@ impl Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} modules, {} of them on wasmi, {} differ", self.modules, self.with_oracle, self.failures.len())?;
-        write!(f, "\n  ends: {:?}\n  modules with instructions of: {:?}", self.ends, self.groups)
+        write!(f, "\n  ends: {:?}\n  modules with: {:?}", self.ends, self.groups)
     }
 }
 

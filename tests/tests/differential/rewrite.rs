@@ -349,7 +349,11 @@ impl Reencode for Pass<'_> {
 
     fn memory_type(&mut self, ty: wp::MemoryType) -> Result<wasm_encoder::MemoryType, Error> {
         let ty = utils::memory_type(self, ty);
-        Ok(wasm_encoder::MemoryType { shared: ty.shared && !self.options.unshare, ..ty })
+        let shared = ty.shared && !self.options.unshare && !self.options.for_oracle;
+        if shared {
+            self.groups.insert("shared memories");
+        }
+        Ok(wasm_encoder::MemoryType { shared, ..ty })
     }
 
     fn sub_type(&mut self, ty: wp::SubType) -> Result<wasm_encoder::SubType, Error> {

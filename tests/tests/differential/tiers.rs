@@ -133,6 +133,7 @@ fn instantiate(store: &mut Store<Host>, module: &Module) -> Result<Instance> {
                 let null = Val::default_for(&ValType::Ref(ty.element)).ok_or_else(|| anyhow("a table without null"))?;
                 Extern::Table(Table::new(&mut *store, ty, &null)?)
             }
+            ExternType::Memory(ty) if ty.shared => Extern::SharedMemory(SharedMemory::new(store.engine(), ty)?),
             ExternType::Memory(ty) => Extern::Memory(Memory::new(&mut *store, ty)?),
             ExternType::Global(ty) => {
                 let value = scenario::value(&store.data().log, &mut rng, neutral(ty.content)).unwrap_or(Value::Null);
@@ -298,19 +299,35 @@ impl View for Machine<'_> {
     }
 
     fn write_memory(&mut self, export: &str, at: usize, bytes: &[u8]) -> bool {
-        let Extern::Memory(m) = self.export(export) else { panic!("{export} is no memory") };
-        m.write(&mut self.0, at, bytes).is_ok()
+        match self.export(export) {
+            Extern::Memory(m) => m.write(&mut self.0, at, bytes).is_ok(),
+            Extern::SharedMemory(m) => m.write(at, bytes).is_ok(),
+            _ => panic!("{export} is no memory"),
+        }
     }
 
     fn grow_memory(&mut self, export: &str, delta: u64) -> Option<u64> {
-        let Extern::Memory(m) = self.export(export) else { panic!("{export} is no memory") };
-        m.grow(&mut self.0, delta).ok()
+        match self.export(export) {
+            Extern::Memory(m) => m.grow(&mut self.0, delta).ok(),
+            Extern::SharedMemory(m) => m.grow(delta).ok(),
+            _ => panic!("{export} is no memory"),
+        }
     }
 
     fn memory(&mut self, export: &str, bytes: &mut dyn FnMut(&[u8])) -> u64 {
-        let Extern::Memory(m) = self.export(export) else { panic!("{export} is no memory") };
-        bytes(m.data(&self.0));
-        m.size(&self.0)
+        match self.export(export) {
+            Extern::Memory(m) => {
+                bytes(m.data(&self.0));
+                m.size(&self.0)
+            }
+            Extern::SharedMemory(m) => {
+                let mut copy = vec![0; m.data_size()];
+                m.read(0, &mut copy).expect("all of the memory");
+                bytes(&copy);
+                m.size()
+            }
+            _ => panic!("{export} is no memory"),
+        }
     }
 
     fn table_size(&mut self, export: &str) -> u64 {
