@@ -38,7 +38,7 @@ fn suites() -> Vec<Suite> {
         suite("custom-page-sizes", of(P::CustomPageSizes), &[], 207),
         suite("exceptions", of(P::ExceptionHandling), &[], 105),
         suite("extended-const", of(P::ExtendedConst), &[], 284),
-        suite("function-references", of(P::FunctionReferences), &[&["multi-memory", "memory64"]], 1_871),
+        suite("function-references", of(P::FunctionReferences), &[&["multi-memory", "memory64"]], 1_874),
         suite("gc", of(P::GC), &[], 80),
         suite("memory64", of(P::Memory64), &[&["multi-memory"]], 1_606),
         suite("multi-memory", of(P::MultiMemory), &[], 912),
@@ -50,7 +50,7 @@ fn suites() -> Vec<Suite> {
         suite("sign-extension-ops", of(P::SignExtensionOps), &[], 872),
         suite("simd", of(P::Simd), &[], 25_990),
         suite("tail-call", of(P::TailCall), &[], 119),
-        suite("threads", of(P::Threads), &[V3, &["reference-types"]], 616),
+        suite("threads", of(P::Threads), &[V3, &["reference-types"]], 619),
         suite("wide-arithmetic", of(P::WideArithmetic), &[], 109),
     ]
 }
