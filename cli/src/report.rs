@@ -16,6 +16,7 @@ pub const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 const DONE: Style = AnsiColor::Green.on_default().bold();
 
 /// Prints an error with its causes, outermost first.
@@ -44,6 +45,11 @@ pub fn errors(summary: &str, lines: &[String]) {
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
     anstream::eprintln!("{ERROR}trap{ERROR:#}: {text}");
+}
+
+/// Prints something that the user should know although nothing went wrong.
+pub fn note(text: &str) {
+    anstream::eprintln!("{NOTE}note{NOTE:#}: {text}");
 }
 
 /// Prints the one line that sums up what was done.

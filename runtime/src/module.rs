@@ -8,6 +8,7 @@ use crate::config::Tier;
 use crate::engine::Engine;
 use crate::interp::InterpModule;
 use crate::registry::{Stubs, TypeRegistration};
+use crate::trace::{self, CallPattern};
 use crate::types::{ExportType, ExternType, ImportType};
 use crate::vm;
 use anyhow::{Context as _, bail};
@@ -64,6 +65,8 @@ pub(crate) struct ModuleInner {
     engine_types: bool,
     /// Whether 32-bit memories are made with a full reservation, and native code relies on that.
     pub(crate) static_memory: bool,
+    /// Native code of this module reports its calls.
+    pub(crate) traced: bool,
     /// Own stubs for the type of each imported function.
     pub(crate) import_stubs: Box<[Stubs]>,
     /// By `FuncRefIndex`.
@@ -80,12 +83,13 @@ pub(crate) struct Parts {
     pub(crate) code: Code,
     pub(crate) wasm: WasmBytes,
     pub(crate) static_memory: bool,
+    pub(crate) traced: bool,
     pub(crate) name: Option<String>,
 }
 
 impl ModuleInner {
     fn new(engine: &Engine, parts: Parts) -> Result<Self> {
-        let Parts { env, code, wasm, static_memory, name } = parts;
+        let Parts { env, code, wasm, static_memory, traced, name } = parts;
         let registry = engine.registry();
         let (type_ids, types) = registry.intern_module(&env);
         if let Code::Loaded(code) = &code {
@@ -106,6 +110,7 @@ impl ModuleInner {
             type_ids,
             engine_types: false,
             static_memory,
+            traced,
             import_stubs,
             func_refs,
             name,
@@ -119,7 +124,7 @@ impl ModuleInner {
     pub(crate) fn for_host(engine: &Engine, env: EnvModule, types: Option<TypeRegistration>) -> Result<Self> {
         let wasm = WasmBytes::Owned(Arc::new([]));
         let static_memory = engine.config().tunables.static_memory;
-        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, name: None })?;
+        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, traced: false, name: None })?;
         this.engine_types = true;
         if let Some(types) = types {
             this._types = types;
@@ -285,8 +290,8 @@ impl Module {
                 (env, Code::Loaded(Arc::new(code)), wasm)
             }
         };
-        let static_memory = config.tunables.static_memory;
-        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, name })?) })
+        let Tunables { static_memory, trace: traced, .. } = config.tunables;
+        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, traced, name })?) })
     }
 
     /// Makes a module from a file with a WebAssembly binary, as [`Module::new`] does. Artifacts are for
@@ -318,8 +323,11 @@ impl Module {
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
+        let trace_bit = tunable_bits(&Tunables { trace: true, ..Tunables::default() }) & !tunable_bits(&Tunables::default());
+        let traced = code.header().is_some_and(|h| h.tunables & trace_bit != 0);
         let env = code.take_module();
-        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, name: file_name(path) };
+        let parts =
+            Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name: file_name(path) };
         Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts).with_context(|| path.display().to_string())?) })
     }
 
@@ -376,6 +384,19 @@ impl Module {
             Code::Loaded(code) => (0..defined).filter(|i| code.is_compiled(DefinedFuncIndex::from_u32(*i))).count() as u32,
         };
         (defined, compiled)
+    }
+
+    /// Whether the module's native code reports its calls to [`Config::call_tracer`](crate::Config::call_tracer). Interpreted
+    /// functions always do.
+    pub fn reports_calls(&self) -> bool {
+        self.inner.traced
+    }
+
+    /// How many functions that a pattern means (all without one) have calls that [`Config::call_tracer`](crate::Config::call_tracer)
+    /// can report, and of how many it cannot report the calls from other compiled functions. Of the latter, those that
+    /// are exported count as both, since calls from the host and from interpreted code are always reported.
+    pub fn traceable(&self, pattern: Option<&CallPattern>) -> (usize, usize) {
+        trace::traceable(&self.inner, pattern)
     }
 
     /// Whether two handles are to the same module.

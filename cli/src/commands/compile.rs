@@ -55,6 +55,9 @@ pub struct Opts {
     /// Check every memory access explicitly instead of relying on 8 GiB of reserved address space.
     #[arg(long)]
     explicit_bounds: bool,
+    /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
+    #[arg(long)]
+    trace: bool,
     /// Print nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -89,7 +92,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, ..Tunables::default() },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, ..Tunables::default() },
         features: features(&opts.wasm),
         progress: (!opts.quiet).then_some(&update as &(dyn Fn(usize, usize) + Sync)),
     };

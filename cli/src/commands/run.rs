@@ -3,8 +3,8 @@
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
-use crate::{invoke, report};
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, features, parse_interpret, switched};
+use crate::{invoke, report, trace};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
-    needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
@@ -53,9 +52,8 @@ pub struct Opts {
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
-    /// Print each call of the program to standard error, as strace does.
-    #[arg(long, value_enum, value_name = "WHAT")]
-    trace: Option<TraceOption>,
+    #[command(flatten)]
+    trace: trace::TraceOpts,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -117,7 +115,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(config)?;
+    let engine = Engine::new(opts.trace.configure(config)?)?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
     for m in &opts.module {
@@ -127,8 +125,10 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         named.push((m.name.as_str(), load(&engine, &opts, &m.path)?, m.path.as_path()));
     }
 
+    opts.trace.check(named.iter().map(|(_, module, path)| (module, *path)).chain([(&main, &*opts.file)]))?;
+
     let mut linker: Linker<Host> = Linker::new(&engine);
-    let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
+    let tracer = opts.trace.wasi();
     for module in named.iter().map(|(_, module, _)| module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
@@ -294,6 +294,7 @@ fn instantiate_named(linker: &mut Linker<Host>, store: &mut Store<Host>, mut wai
 }
 
 fn finish(outcome: Result<()>) -> Result<ExitCode> {
+    trace::flush();
     let Err(error) = outcome else { return Ok(ExitCode::OK) };
     if let Some(Exit(code)) = error.downcast_ref() {
         // The process's exit code has 8 bits, as everywhere on Unix.

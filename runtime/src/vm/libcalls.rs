@@ -3,7 +3,7 @@
 
 use super::{activation, raise_trap};
 use crate::store::StoreOpaque;
-use crate::{interp, ops};
+use crate::{interp, ops, trace};
 use core::ptr::with_exposed_provenance_mut;
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::*;
@@ -134,6 +134,26 @@ unsafe extern "C" fn interp_call(vmctx: Vmctx, func: u32, args: u64) -> HostRet 
         let args = with_exposed_provenance_mut(args as usize);
         HostRet { value: 0, status: interp::run(store_of(vmctx), vmctx, FuncIndex::from_u32(func), args, true) }
     }
+}
+
+/// The entry of a function that reports its calls.
+unsafe extern "C" fn trace_enter(vmctx: Vmctx, func: u32, args: u64) -> HostRet {
+    // SAFETY: as in `fallible`; the array has a slot for each parameter.
+    let entry =
+        unsafe { trace::compiled_enter(store_of(vmctx), vmctx, FuncIndex::from_u32(func), with_exposed_provenance_mut(args as usize)) };
+    HostRet { value: entry.into(), status: STATUS_OK }
+}
+
+unsafe extern "C" fn trace_leave(vmctx: Vmctx, entry: u32, results: u64) -> HostRet {
+    // SAFETY: as above, for the results.
+    unsafe { trace::leave(store_of(vmctx), entry, with_exposed_provenance_mut(results as usize)) };
+    HostRet { value: 0, status: STATUS_OK }
+}
+
+unsafe extern "C" fn trace_tail(vmctx: Vmctx, entry: u32, callee: u64) -> HostRet {
+    // SAFETY: as above; the callee is a live reference or null.
+    unsafe { trace::compiled_tail(store_of(vmctx), entry, with_exposed_provenance_mut(callee as usize)) };
+    HostRet { value: 0, status: STATUS_OK }
 }
 
 /// In assembly: it must not need the stack that it is called on.
