@@ -1,6 +1,7 @@
 //! wasmc: the command line. Each command is a file with its options and a `run`; this file parses, dispatches, and turns
 //! the outcome into an exit code. Errors are reported in one place, so that all look alike.
 
+mod cache;
 mod commands;
 mod exit;
 mod input;
@@ -19,6 +20,12 @@ use exit::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print nothing but errors and traps (and what the program itself prints).
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say on standard error how things are done: what comes from the cache, and why not.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -33,6 +40,7 @@ Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad 
 
 #[derive(Subcommand)]
 enum Command {
+    Cache(commands::cache::Opts),
     Compile(commands::compile::Opts),
     Run(commands::run::Opts),
     Settings(commands::settings::Opts),
@@ -50,7 +58,13 @@ fn main() -> std::process::ExitCode {
             return code.into();
         }
     };
+    if cli.quiet {
+        report::set_level(report::Level::Quiet);
+    } else if cli.verbose {
+        report::set_level(report::Level::Verbose);
+    }
     let outcome = match cli.command {
+        Command::Cache(opts) => commands::cache::run(opts),
         Command::Compile(opts) => commands::compile::run(opts),
         Command::Run(opts) => commands::run::run(opts),
         Command::Settings(opts) => commands::settings::run(opts),

@@ -5,7 +5,7 @@ use crate::trace::CallTracer;
 use std::sync::Arc;
 use wasmc_environ::Tunables;
 use wasmc_environ::features::Features;
-use wasmc_environ::jit::{Interpret, JitCompiler};
+use wasmc_environ::jit::{Interpret, JitCompiler, JitOptions};
 use wasmc_environ::limits;
 
 /// How the functions of a module that is loaded from WebAssembly run.
@@ -85,6 +85,16 @@ impl Config {
     pub fn features(mut self, features: Features) -> Self {
         self.features = features;
         self
+    }
+
+    /// The options with which modules are compiled in memory. What is compiled with the same ones elsewhere is the same code.
+    pub fn code_options(&self) -> JitOptions {
+        JitOptions { interpret: self.interpret.clone(), features: self.features.clone(), tunables: self.tunables.clone() }
+    }
+
+    /// How modules that are loaded from WebAssembly run.
+    pub fn chosen_tier(&self) -> Tier {
+        self.tier
     }
 
     /// The proposals that are on.

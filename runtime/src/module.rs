@@ -15,9 +15,8 @@ use anyhow::{Context as _, bail};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use wasmc_environ::artifact::{StubSet, feature_bits, tunable_bits};
+use wasmc_environ::artifact::{SectionKind, StubSet, feature_bits, tunable_bits};
 use wasmc_environ::decode::decode_and_validate;
-use wasmc_environ::jit::JitOptions;
 use wasmc_environ::module::{EntityIndex, Module as EnvModule};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::FuncKind;
@@ -279,12 +278,7 @@ impl Module {
                          (`Tier::Interpreted`), or load an artifact (`Module::from_artifact`)"
                     );
                 };
-                let options = JitOptions {
-                    interpret: config.interpret.clone(),
-                    features: config.features.clone(),
-                    tunables: config.tunables.clone(),
-                };
-                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &options)?).context("code made in memory")?;
+                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &config.code_options())?).context("code made in memory")?;
                 let env = code.take_module();
                 let wasm = if code.wasm().is_some() { WasmBytes::InCode } else { WasmBytes::Owned(bytes.into()) };
                 (env, Code::Loaded(Arc::new(code)), wasm)
@@ -317,9 +311,23 @@ impl Module {
     /// change it while it is in use. The checks find mistakes and damage, not malice.
     pub unsafe fn from_artifact(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let config = engine.config();
-        let checks = HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() };
-        let mut code = artifact::open(path, &checks)?;
+        Self::from_code(engine, artifact::open(path, &host_checks(engine))?, file_name(path)).with_context(|| path.display().to_string())
+    }
+
+    /// As [`Module::from_artifact`], from a file that is open for reading: what was found out about it is still true of it
+    /// then, whatever became of its name. `path` is for messages; the module has a name only if its name section has one.
+    ///
+    /// # Errors
+    /// As [`Module::from_artifact`].
+    ///
+    /// # Safety
+    /// As [`Module::from_artifact`].
+    pub unsafe fn from_artifact_file(engine: &Engine, file: std::fs::File, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_code(engine, artifact::open_file(file, path, &host_checks(engine))?, None).with_context(|| path.display().to_string())
+    }
+
+    fn from_code(engine: &Engine, mut code: LoadedCode, name: Option<String>) -> Result<Self> {
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
@@ -327,8 +335,8 @@ impl Module {
         let traced = code.header().is_some_and(|h| h.tunables & trace_bit != 0);
         let env = code.take_module();
         let parts =
-            Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name: file_name(path) };
-        Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts).with_context(|| path.display().to_string())?) })
+            Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
+        Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts)?) })
     }
 
     /// The engine that the module was made with.
@@ -376,6 +384,14 @@ impl Module {
         Ok(())
     }
 
+    /// The BLAKE3 digest that an artifact has of the module it was made from. `None` for one that was stripped of it, and for
+    /// modules that are no artifacts.
+    pub fn wasm_digest(&self) -> Option<[u8; 32]> {
+        let Code::Loaded(code) = &self.inner.code else { return None };
+        let section = &code.header()?.sections[SectionKind::Wasm as usize];
+        (section.size > 0).then_some(section.digest)
+    }
+
     /// How many functions the module defines, and how many of them have native code.
     pub fn compiled_functions(&self) -> (u32, u32) {
         let defined = self.inner.env.num_defined_functions();
@@ -403,6 +419,11 @@ impl Module {
     pub fn same(a: &Self, b: &Self) -> bool {
         Arc::ptr_eq(&a.inner, &b.inner)
     }
+}
+
+fn host_checks(engine: &Engine) -> HostChecks {
+    let config = engine.config();
+    HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() }
 }
 
 fn file_name(path: &Path) -> Option<String> {

@@ -58,9 +58,6 @@ pub struct Opts {
     /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
     #[arg(long)]
     trace: bool,
-    /// Print nothing but errors.
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -94,7 +91,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         strip: opts.strip,
         tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, ..Tunables::default() },
         features: features(&opts.wasm),
-        progress: (!opts.quiet).then_some(&update as &(dyn Fn(usize, usize) + Sync)),
+        progress: Some(&update),
     };
     let name = || format!("cannot compile {}", opts.input.display());
     match opts.emit {
@@ -107,9 +104,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
             progress.finish();
             let artifact = result.with_context(name)?;
             artifact.write_artifact(&output)?;
-            if !opts.quiet {
-                report::summary(&format!("{}: {}", output.display(), sum_up(&artifact.stats)));
-            }
+            report::summary(&format!("{}: {}", output.display(), sum_up(&artifact.stats)));
         }
         Emit::Clif => write_text(&opts, &wasmc_compiler::emit_clif(&wasm, &options).with_context(name)?)?,
         Emit::Asm => write_text(&opts, &wasmc_compiler::emit_asm(&wasm, &options).with_context(name)?)?,

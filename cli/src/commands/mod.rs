@@ -1,5 +1,6 @@
 //! The commands, a file each: `Opts` and `run`.
 
+pub mod cache;
 pub mod compile;
 pub mod run;
 pub mod settings;

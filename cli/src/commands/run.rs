@@ -4,7 +4,7 @@
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, features, parse_interpret, switched};
-use crate::{invoke, report, trace};
+use crate::{cache, invoke, report, trace};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -54,6 +54,8 @@ pub struct Opts {
     deterministic: Option<u64>,
     #[command(flatten)]
     trace: trace::TraceOpts,
+    #[command(flatten)]
+    cache: cache::CacheOpts,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -197,7 +199,7 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => Module::new(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
     }
 }
 
