@@ -174,7 +174,8 @@ impl Cache {
         // Before the work, so that it is not done twice where nothing can be written.
         let mut temporary = Temporary::new(self)?;
         let JitOptions { interpret, features, tunables } = options;
-        let artifact = wasmc_compiler::compile_to_artifact(wasm, &CompileOptions { interpret, features, tunables, ..CompileOptions::default() })?;
+        let artifact =
+            wasmc_compiler::compile_to_artifact(wasm, &CompileOptions { interpret, features, tunables, ..CompileOptions::default() })?;
         let size = artifact.bytes.len() as u64;
         temporary.file.write_all(&artifact.bytes).with_context(|| format!("cannot write to {}", self.path.display()))?;
         let file = temporary.file.try_clone()?;
@@ -204,7 +205,10 @@ impl Cache {
             opened => opened.with_context(|| format!("cannot open {name}"))?,
         };
         let stat = rustix::fs::fstat(&file)?;
-        ensure!(FileType::from_raw_mode(stat.st_mode).is_file() && is_private(&stat), "{name} is not a file that only this user can write to");
+        ensure!(
+            FileType::from_raw_mode(stat.st_mode).is_file() && is_private(&stat),
+            "{name} is not a file that only this user can write to"
+        );
         let file = File::from(file);
         let for_use = file.try_clone()?;
         // SAFETY: only this user can write to the file and to its folder, and what this user's programs put there is trusted as

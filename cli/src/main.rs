@@ -11,7 +11,7 @@ mod report;
 mod trace;
 mod wast;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::ExitCode;
 
 /// Compile WebAssembly to native shared objects and run them.
@@ -42,6 +42,8 @@ Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad 
 enum Command {
     Cache(commands::cache::Opts),
     Compile(commands::compile::Opts),
+    Completions(commands::completions::Opts),
+    Man(commands::man::Opts),
     Run(commands::run::Opts),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
@@ -66,6 +68,8 @@ fn main() -> std::process::ExitCode {
     let outcome = match cli.command {
         Command::Cache(opts) => commands::cache::run(opts),
         Command::Compile(opts) => commands::compile::run(opts),
+        Command::Completions(opts) => commands::completions::run(opts, Cli::command()),
+        Command::Man(opts) => commands::man::run(opts, Cli::command()),
         Command::Run(opts) => commands::run::run(opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),

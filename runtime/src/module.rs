@@ -334,8 +334,7 @@ impl Module {
         let trace_bit = tunable_bits(&Tunables { trace: true, ..Tunables::default() }) & !tunable_bits(&Tunables::default());
         let traced = code.header().is_some_and(|h| h.tunables & trace_bit != 0);
         let env = code.take_module();
-        let parts =
-            Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
+        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
         Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts)?) })
     }
 

@@ -135,7 +135,7 @@ impl StoreTrace {
     }
 
     /// How many calls are under way.
-    pub(crate) fn depth(&self) -> u32 {
+    fn depth(&self) -> u32 {
         self.calls.len() as u32
     }
 
@@ -214,12 +214,16 @@ impl StoreTrace {
     }
 
     /// Ends the calls of native code whose frames are gone.
-    unsafe fn prune(&mut self, store: *mut StoreOpaque) {
+    unsafe fn prune(&mut self, store: *mut StoreOpaque, by_itself: bool) {
         while let Some(Call { frame, .. }) = self.calls.last()
             && *frame != 0
         {
-            // SAFETY: by the caller, wasm code was left, and the frame of the stub through which it was is intact.
-            let caller = unsafe { calling_frame(store) };
+            // SAFETY: by the caller, wasm code was left, and the frame of the stub through which it was is intact. Compiled code
+            // has its own frame already when it reports that it was entered.
+            let caller = unsafe {
+                let frame = calling_frame(store);
+                if by_itself { *with_exposed_provenance::<usize>(frame) } else { frame }
+            };
             if caller <= *frame {
                 return;
             }
@@ -242,29 +246,43 @@ unsafe fn calling_frame(store: *mut StoreOpaque) -> usize {
     unsafe { *with_exposed_provenance::<usize>((*store).vm.context.last_exit_fp as usize) }
 }
 
-/// How many calls of a store are under way.
+/// How many calls of a store are under way, those left out whose frames are gone or whose place the next call takes.
 ///
 /// # Safety
 /// The store is live; so for all functions here.
 pub(crate) unsafe fn depth(store: *mut StoreOpaque) -> u32 {
-    // SAFETY: by the caller; nothing else refers to the trace.
-    unsafe { (*store).trace.as_ref().map_or(0, |t| t.depth()) }
-}
-
-/// Reports that a function was entered; the number of the entry. `frame` as in `Call`.
-///
-/// # Safety
-/// The function belongs to the store, and the array has its arguments.
-pub(crate) unsafe fn enter(store: *mut StoreOpaque, function: Function, kind: Kind, args: *const ValRaw, frame: usize) -> u32 {
     // SAFETY: by the caller; nothing else refers to the trace, and what is called here does not.
     unsafe {
         let trace = &raw mut (*store).trace;
         let Some(trace) = (*trace).as_deref_mut() else { return 0 };
-        trace.prune(store);
+        if let Some(entry) = trace.tail {
+            return entry;
+        }
+        trace.prune(store, false);
+        trace.depth()
+    }
+}
+
+/// Reports that a function was entered; the number of the entry.
+///
+/// # Safety
+/// The function belongs to the store, and the array has its arguments.
+pub(crate) unsafe fn enter(store: *mut StoreOpaque, function: Function, kind: Kind, args: *const ValRaw) -> u32 {
+    // SAFETY: by the caller.
+    unsafe { enter_call(store, function, kind, args, false) }
+}
+
+/// `by_itself`: compiled code says so that stands on its own frame already.
+unsafe fn enter_call(store: *mut StoreOpaque, function: Function, kind: Kind, args: *const ValRaw, by_itself: bool) -> u32 {
+    // SAFETY: by the caller; nothing else refers to the trace, and what is called here does not.
+    unsafe {
+        let trace = &raw mut (*store).trace;
+        let Some(trace) = (*trace).as_deref_mut() else { return 0 };
         let tail = trace.tail.take();
         if let Some(entry) = tail {
             trace.end_above(store, entry, TAIL_CALL);
         }
+        trace.prune(store, by_itself);
         let function = trace.info(store, function);
         if function.shown {
             trace.begin(if tail.is_some() { "=>" } else { "->" }, kind);
@@ -274,7 +292,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, function: Function, kind: Ki
             trace.shown += 1;
         }
         let start = (trace.tracer.durations && function.shown).then(Instant::now);
-        trace.calls.push(Call { function, kind, start, frame, reports_end: true });
+        trace.calls.push(Call { function, kind, start, frame: 0, reports_end: true });
         trace.depth() - 1
     }
 }
@@ -365,7 +383,7 @@ pub(crate) unsafe fn compiled_enter(store: *mut StoreOpaque, vmctx: *mut VMConte
         if (*store).trace.is_none() {
             return 0;
         }
-        let entry = enter(store, Function::Wasm(vmctx, func), Kind::Compiled, args, 0);
+        let entry = enter_call(store, Function::Wasm(vmctx, func), Kind::Compiled, args, true);
         // Its own frame, which is the caller's; set after the calls whose frames are gone have ended.
         let frame = calling_frame(store);
         let trace = &raw mut (*store).trace;
@@ -405,7 +423,7 @@ pub(crate) unsafe fn leaving_tail(store: *mut StoreOpaque, vmctx: *mut VMContext
         if (*store).trace.is_none() || reports_itself(vmctx) {
             return;
         }
-        let entry = enter(store, Function::Wasm(vmctx, func), Kind::Compiled, args, 0);
+        let entry = enter(store, Function::Wasm(vmctx, func), Kind::Compiled, args);
         // The caller of the stub stays where it is; all that it calls from now on stands below the function.
         let frame = calling_frame(store) - 1;
         let trace = &raw mut (*store).trace;
@@ -445,7 +463,7 @@ pub(crate) unsafe extern "C" fn host(exit: *mut VMExitContext, args: *mut ValRaw
     // SAFETY: by the caller.
     unsafe {
         let store = (*(*exit).store).store.cast::<StoreOpaque>();
-        let entry = enter(store, Function::Host(exit), Kind::Host, args, 0);
+        let entry = enter(store, Function::Host(exit), Kind::Host, args);
         let status = ((*(*exit).data.cast::<HostFunc<()>>()).array_fn)(exit, args);
         match status {
             STATUS_OK => leave(store, entry, args),

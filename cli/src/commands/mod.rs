@@ -2,6 +2,8 @@
 
 pub mod cache;
 pub mod compile;
+pub mod completions;
+pub mod man;
 pub mod run;
 pub mod settings;
 pub mod validate;

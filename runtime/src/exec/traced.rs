@@ -19,7 +19,7 @@ pub(super) unsafe fn enter(store: *mut StoreOpaque, callee: Callee, args: *mut V
         let entry = match target {
             Target::Compiled { .. } => {
                 let (vmctx, func) = identity(callee);
-                (!trace::reports_itself(vmctx)).then(|| trace::enter(store, Function::Wasm(vmctx, func), Kind::Compiled, args, 0))
+                (!trace::reports_itself(vmctx)).then(|| trace::enter(store, Function::Wasm(vmctx, func), Kind::Compiled, args))
             }
             _ => None,
         };

@@ -48,7 +48,7 @@ unsafe fn entered(r: &Regs, slot: i32) {
         let (function, sig) = current(r);
         let mut args: Values = SmallVec::from_elem(ValRaw::default(), sig.params.len());
         to_array(r.sp.offset(shared_base(sig.shared_slots()) as isize), &sig.params, args.as_mut_ptr());
-        *r.sp.offset(slot as isize) = trace::enter((*r.cx).store, function, Kind::Interpreted, args.as_ptr(), 0).into();
+        *r.sp.offset(slot as isize) = trace::enter((*r.cx).store, function, Kind::Interpreted, args.as_ptr()).into();
     }
 }
 
