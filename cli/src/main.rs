@@ -34,6 +34,8 @@ Examples:
   wasmc run --dir . app.so input.txt     run it with the current folder visible to it
   wasmc run app.wasm                     compile in memory and run
   wasmc run --tier interpreted app.wasm  start at once, without compiling
+  wasmc --verbose run app.wasm           say what comes from the cache of compiled modules
+  wasmc man ~/.local/share/man/man1      manual pages; wasmc completions bash: completions
 
 Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad input, 66 missing input,
 69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";

@@ -20,6 +20,7 @@ Examples:
   wasmc compile app.wasm -o app.so --cpu x86-64-v3            for all machines of that level
   wasmc compile app.wasm -o app.so --target aarch64-unknown-linux-gnu
   wasmc compile app.wasm -o app.so --interpret rare_function  leave it to the interpreter
+  wasmc compile app.wasm -o app.so --trace                    for wasmc run --trace calls
   wasmc compile app.wat --emit asm                            show the machine code")]
 pub struct Opts {
     /// The module, binary or text.

@@ -18,19 +18,30 @@ use wasmc_wasi::{
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wasmc run [OPTIONS] <FILE> [ARGS]...",
+    after_help = "\
 Examples:
   wasmc run app.so                                   an artifact, by its native code
   wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
   wasmc run --tier interpreted app.wasm              a module, without compiling it
   wasmc run --invoke add lib.wasm 2 3                one exported function
   wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so
-  wasmc run --threads app.so                         a program that starts threads")]
+  wasmc run --threads app.so                         a program that starts threads
+  wasmc run --trace wasi --dir . app.so              what it does with the host
+  wasmc run --trace 'calls=main,fd_*' app.wasm       which functions it calls
+  wasmc run --no-cache app.wasm                      compile anew, keep nothing (wasmc cache)"
+)]
 pub struct Opts {
-    /// An artifact (.so) or a module, binary or text.
+    /// An artifact (.so) or a module, binary or text. All that comes behind it are arguments of the program, also what looks like an
+    /// option of wasmc; with --invoke, of the function.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE [ARGS]", value_hint = clap::ValueHint::AnyPath)]
+    program: Vec<OsString>,
+    /// The first of `program`.
+    #[arg(skip)]
     file: PathBuf,
-    /// Arguments of the program; with --invoke, of the function.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The others.
+    #[arg(skip)]
     args: Vec<OsString>,
     /// Make a folder visible to the program, under the name GUEST if one is given; :ro at the end makes it read-only.
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
@@ -99,7 +110,8 @@ struct Host {
 }
 
 /// Runs the command.
-pub fn run(opts: Opts) -> Result<ExitCode> {
+pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         _ => Tier::Compiled,
@@ -140,6 +152,17 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     std::mem::forget((store, linker, main));
     first_to_end();
     finish(outcome)
+}
+
+/// The file and its arguments. One list to the parser, so that it looks for its own options only before the file.
+fn program(words: Vec<OsString>) -> Result<(PathBuf, Vec<OsString>)> {
+    let mut words = words.into_iter();
+    let file = words.next().ok_or_else(|| usage("FILE is missing; `wasmc run --help` says what it can be"))?;
+    let text = file.to_string_lossy();
+    if text.starts_with('-') && text != "-" {
+        return Err(usage(format!("unexpected argument `{text}` before FILE; `wasmc run --help` lists the options")));
+    }
+    Ok((file.into(), words.collect()))
 }
 
 /// Returns on the first thread that ends the program, and never on another: what it reports and the code that it ends with are
