@@ -18,8 +18,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use wasmc_compiler::CompileOptions;
-use wasmc_environ::jit::JitOptions;
-use wasmc_runtime::{Engine, Module, Tier, WASMC_VERSION};
+use wasmc_environ::jit::{CompileError, JitOptions};
+use wasmc_runtime::{ArtifactError, ArtifactErrorKind, Engine, Module, Tier, WASMC_VERSION};
 
 /// The environment variable with the greatest size; 0 switches the cache off.
 pub const SIZE_VARIABLE: &str = "WASMC_CACHE_SIZE";
@@ -49,6 +49,8 @@ impl CacheOpts {
         }
         match Cache::open().and_then(|cache| cache.module(engine, wasm)) {
             Ok(module) => Ok(module),
+            // Another attempt would say the same.
+            Err(why) if matches!(why.downcast_ref(), Some(CompileError::Decode(_) | CompileError::Codegen { .. })) => Err(why),
             Err(why) => {
                 report::verbose(|| format!("no cache: {why:#}"));
                 Module::new(engine, wasm)
@@ -166,6 +168,7 @@ impl Cache {
                 return Ok(module);
             }
             Ok(None) => {}
+            Err(e) if is_not_executable(&e) => return Err(e),
             Err(e) => {
                 report::verbose(|| format!("removed from the cache: {e:#}"));
                 self.remove(&name);
@@ -186,7 +189,7 @@ impl Cache {
             Ok(()) => report::verbose(|| format!("compiled into the cache: {}", self.path.join(&name).display())),
             Err(e) => report::verbose(|| format!("compiled, but not kept in {}: {e}", self.path.display())),
         }
-        if module.is_err() {
+        if module.as_ref().is_err_and(|e| !is_not_executable(e)) {
             self.remove(&name);
         }
         let module = module?;
@@ -265,7 +268,11 @@ impl Cache {
 
     /// Removes what was not used for longest until the rest is at most this large, and what was left behind.
     fn evict(&self, limit: u64) {
-        let Ok(_lock) = self.lock(FlockOperation::NonBlockingLockExclusive) else { return };
+        let _lock = match self.lock(FlockOperation::NonBlockingLockExclusive) {
+            Err(e) if e.downcast_ref() == Some(&Errno::WOULDBLOCK) => return,
+            // Where there are no locks, two may do the same work.
+            lock => lock,
+        };
         let Ok(mut items) = self.items() else { return };
         let now = SystemTime::now();
         items.retain(|item| {
@@ -307,6 +314,12 @@ impl Cache {
         }
         Ok(removed)
     }
+}
+
+/// Whether code cannot run from the file system that the cache is on. The entry stays there: it tells the next run before that has
+/// compiled anything.
+fn is_not_executable(e: &anyhow::Error) -> bool {
+    e.chain().any(|c| c.downcast_ref().is_some_and(|e: &ArtifactError| matches!(e.kind, ArtifactErrorKind::NotExecutable(_))))
 }
 
 /// The name of the entry for a module: a digest of all that decides what its artifact contains.

@@ -494,6 +494,35 @@ fn tracing_does_not_change_what_runs() {
     }
 }
 
+/// A module can call its functions what it wants; it does not get to draw on a terminal.
+#[test]
+fn names_stay_on_their_line() {
+    let long = "x".repeat(1000);
+    let text = format!(
+        r#"(module (import "a\n" "\1b[31m" (func $i))
+            (func (export "f\r\n-> host") (call $i)) (func (export "{long}")))"#
+    );
+    let trace = same_everywhere(&text, |store, linker, module| {
+        let mut linker = linker.clone();
+        linker.func_wrap("a\n", "\x1b[31m", || ()).unwrap();
+        let instance = linker.instantiate(&mut *store, module).unwrap();
+        call(store, &instance, "f\r\n-> host", &[]).unwrap();
+        call(store, &instance, &long, &[]).unwrap();
+    });
+    let cut = "x".repeat(200) + "...";
+    let name = "f\\r\\n-> host";
+    let import = "a\\n.\\u{1b}[31m";
+    let expected = [
+        format!("-> {name}()"),
+        format!("->   {import}()"),
+        format!("<-   {import}"),
+        format!("<- {name}"),
+        format!("-> {cut}()"),
+        format!("<- {cut}"),
+    ];
+    assert_eq!(trace, expected);
+}
+
 fn wasmc_run(args: &[&str], dir: &Path) -> Outcome {
     run(command(wasmc()).args(args).current_dir(dir).env("NO_COLOR", "1"), Duration::from_secs(60))
 }

@@ -59,7 +59,7 @@ impl Functions {
             Some((module, name)) => format!("{module}.{name}"),
             None => self.name(func).unwrap_or_else(|| format!("func[{}]", func.as_u32())),
         };
-        let info = Arc::new(FunctionInfo { name, shown, ty: self.module.env.type_of(func).clone() });
+        let info = Arc::new(FunctionInfo { name: printable(&name), shown, ty: self.module.env.type_of(func).clone() });
         self.known.insert(func, info.clone());
         info
     }
@@ -108,6 +108,24 @@ impl Functions {
             .chain(exported)
             .any(|name| pattern.matches(name) || env.name.as_deref().is_some_and(|module| pattern.matches(&format!("{module}.{name}"))))
     }
+}
+
+/// Text of the program on one line of bounded length: what is no letter to a terminal is escaped.
+fn printable(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut out = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i == MOST {
+            out.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Appends the arguments, in parentheses.
@@ -193,6 +211,6 @@ pub(super) fn reason(error: &crate::Error) -> String {
         return super::EXCEPTION.into();
     }
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    if error.is::<HostPanic>() { first.to_owned() } else { format!("error: {first}") }
+    let first = printable(text.lines().next().unwrap_or_default());
+    if error.is::<HostPanic>() { first } else { format!("error: {first}") }
 }
