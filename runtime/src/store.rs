@@ -11,6 +11,7 @@ use crate::instance::InstanceData;
 use crate::interp::InterpStack;
 use crate::registry::{KnownStubs, TypeRegistration};
 use crate::shared_memory::SharedMemory;
+use crate::trace::StoreTrace;
 use crate::value::{ExnRef, Roots};
 use crate::vm::heap::Heap;
 use crate::vm::{self, VmStore};
@@ -100,6 +101,8 @@ pub struct StoreOpaque {
     pub(crate) engine: Engine,
     /// The host's data (`*mut T`), for `Caller`.
     pub(crate) data: *mut u8,
+    /// If the engine has a tracer of calls: the calls that are under way.
+    pub(crate) trace: Option<Box<StoreTrace>>,
 }
 
 /// A store: instances with all that belongs to them, and the host's own data.
@@ -142,6 +145,7 @@ impl<T: 'static> Store<T> {
             vm: VmStore::new(engine.config()),
             engine: engine.clone(),
             data: std::ptr::null_mut(),
+            trace: StoreTrace::new(engine),
         };
         let inner = NonNull::from(Box::leak(Box::new(StoreInner { opaque, data })));
         let at = inner.as_ptr();

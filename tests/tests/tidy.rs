@@ -115,6 +115,7 @@ fn unsafe_rooms() {
     let rooms = [
         "runtime/src/",
         "cli/src/commands/run.rs",
+        "cli/src/cache.rs",
         "wasi/src/",
         "compiler/src/jit",
         "compiler/src/run_tests.rs",

@@ -3,8 +3,8 @@
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
-use crate::{invoke, report};
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, features, parse_interpret, switched};
+use crate::{cache, invoke, report, trace};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,25 +13,35 @@ use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
-    needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wasmc run [OPTIONS] <FILE> [ARGS]...",
+    after_help = "\
 Examples:
   wasmc run app.so                                   an artifact, by its native code
   wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
   wasmc run --tier interpreted app.wasm              a module, without compiling it
   wasmc run --invoke add lib.wasm 2 3                one exported function
   wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so
-  wasmc run --threads app.so                         a program that starts threads")]
+  wasmc run --threads app.so                         a program that starts threads
+  wasmc run --trace wasi --dir . app.so              what it does with the host
+  wasmc run --trace 'calls=main,fd_*' app.wasm       which functions it calls
+  wasmc run --no-cache app.wasm                      compile anew, keep nothing (wasmc cache)"
+)]
 pub struct Opts {
-    /// An artifact (.so) or a module, binary or text.
+    /// An artifact (.so) or a module, binary or text. All that comes behind it are arguments of the program, also what looks like an
+    /// option of wasmc; with --invoke, of the function.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE [ARGS]", value_hint = clap::ValueHint::AnyPath)]
+    program: Vec<OsString>,
+    /// The first of `program`.
+    #[arg(skip)]
     file: PathBuf,
-    /// Arguments of the program; with --invoke, of the function.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The others.
+    #[arg(skip)]
     args: Vec<OsString>,
     /// Make a folder visible to the program, under the name GUEST if one is given; :ro at the end makes it read-only.
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
@@ -53,9 +63,10 @@ pub struct Opts {
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
-    /// Print each call of the program to standard error, as strace does.
-    #[arg(long, value_enum, value_name = "WHAT")]
-    trace: Option<TraceOption>,
+    #[command(flatten)]
+    trace: trace::TraceOpts,
+    #[command(flatten)]
+    cache: cache::CacheOpts,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -99,7 +110,8 @@ struct Host {
 }
 
 /// Runs the command.
-pub fn run(opts: Opts) -> Result<ExitCode> {
+pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         _ => Tier::Compiled,
@@ -117,7 +129,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(config)?;
+    let engine = Engine::new(opts.trace.configure(config)?)?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
     for m in &opts.module {
@@ -127,8 +139,10 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         named.push((m.name.as_str(), load(&engine, &opts, &m.path)?, m.path.as_path()));
     }
 
+    opts.trace.check(named.iter().map(|(_, module, path)| (module, *path)).chain([(&main, &*opts.file)]))?;
+
     let mut linker: Linker<Host> = Linker::new(&engine);
-    let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
+    let tracer = opts.trace.wasi();
     for module in named.iter().map(|(_, module, _)| module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
@@ -138,6 +152,17 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     std::mem::forget((store, linker, main));
     first_to_end();
     finish(outcome)
+}
+
+/// The file and its arguments. One list to the parser, so that it looks for its own options only before the file.
+fn program(words: Vec<OsString>) -> Result<(PathBuf, Vec<OsString>)> {
+    let mut words = words.into_iter();
+    let file = words.next().ok_or_else(|| usage("FILE is missing; `wasmc run --help` says what it can be"))?;
+    let text = file.to_string_lossy();
+    if text.starts_with('-') && text != "-" {
+        return Err(usage(format!("unexpected argument `{text}` before FILE; `wasmc run --help` lists the options")));
+    }
+    Ok((file.into(), words.collect()))
 }
 
 /// Returns on the first thread that ends the program, and never on another: what it reports and the code that it ends with are
@@ -197,7 +222,7 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => Module::new(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
     }
 }
 
@@ -294,6 +319,7 @@ fn instantiate_named(linker: &mut Linker<Host>, store: &mut Store<Host>, mut wai
 }
 
 fn finish(outcome: Result<()>) -> Result<ExitCode> {
+    trace::flush();
     let Err(error) = outcome else { return Ok(ExitCode::OK) };
     if let Some(Exit(code)) = error.downcast_ref() {
         // The process's exit code has 8 bits, as everywhere on Unix.
