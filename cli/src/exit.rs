@@ -2,7 +2,9 @@
 //! usually return. The table in the README and `--help` say the same.
 
 use wasmc_environ::jit::CompileError;
-use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, SharedMemoryDisabled, UnknownImport};
+use wasmc_runtime::{
+    ArtifactError, ArtifactErrorKind, ImportCircle, IncompatibleImport, InvalidInitialize, NameTaken, SharedMemoryDisabled, UnknownImport,
+};
 use wasmc_wasi::ThreadsError;
 
 /// The exit code of the process.
@@ -46,11 +48,14 @@ impl ExitCode {
                 return if matches!(e, ThreadsError::Bound { .. }) { Self::UNLINKABLE } else { Self::DATA };
             }
             // As a module that uses a proposal that is off.
-            if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() {
+            if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() || cause.is::<InvalidInitialize>() {
                 return Self::DATA;
             }
-            if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
+            if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() || cause.is::<ImportCircle>() {
                 return Self::UNLINKABLE;
+            }
+            if cause.is::<NameTaken>() {
+                return Self::USAGE;
             }
             if let Some(e) = cause.downcast_ref::<ArtifactError>() {
                 return Self::of_artifact(&e.kind);

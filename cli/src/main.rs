@@ -7,6 +7,7 @@ mod input;
 mod invoke;
 mod options;
 mod report;
+mod values;
 mod wast;
 
 use clap::{Parser, Subcommand};
