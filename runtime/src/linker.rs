@@ -209,7 +209,7 @@ impl<T: 'static> Linker<T> {
     }
 
     /// Who has a module name, if anybody does.
-    pub(crate) fn owner(&self, module: &str) -> Option<NameOwner> {
+    pub fn name_owner(&self, module: &str) -> Option<NameOwner> {
         if self.named.contains_key(module) {
             return Some(NameOwner::Instance);
         }

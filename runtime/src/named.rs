@@ -136,7 +136,7 @@ impl<T: 'static> Linker<T> {
             if named[..i].iter().any(|(other, _)| other == name) {
                 return taken(name, NameOwner::Sibling);
             }
-            if let Some(by) = self.owner(name).filter(|_| !self.shadows()) {
+            if let Some(by) = self.name_owner(name).filter(|_| !self.shadows()) {
                 return taken(name, by);
             }
         }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
+use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, Tier, Trap, TypedFunc};
 use wasmc_wasi::{
     BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
@@ -122,18 +123,24 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
     let engine = Engine::new(config)?;
-    let main = load(&engine, &opts, &opts.file)?;
-    let named = opts.modules.load(|path| load(&engine, &opts, path))?;
-
     let mut linker: Linker<Host> = Linker::new(&engine);
+    let plugins = opts.modules.plugins(&mut linker)?;
+    let main = load(&engine, &opts, &opts.file)?;
+    let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
+
     let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
     for module in named.iter().map(|m| &m.module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
     let outcome = start(&opts, &mut linker, &mut store, &main, &named);
-    // The process ends here: unmapping what it used would only cost time.
-    std::mem::forget((store, linker, main));
+    if plugins.is_empty() {
+        // The process ends here: unmapping what it used would only cost time.
+        std::mem::forget((store, linker, main));
+    } else {
+        // With the last who could call it, a plug-in is told the end.
+        drop((store, linker, plugins));
+    }
     first_to_end();
     finish(outcome)
 }
@@ -301,7 +308,7 @@ fn finish(outcome: Result<()>) -> Result<ExitCode> {
         // The process's exit code has 8 bits, as everywhere on Unix.
         return Ok(ExitCode(*code as u8));
     }
-    if error.chain().any(|c| c.is::<Trap>() || c.is::<wasmc_runtime::ThrownException>()) {
+    if error.chain().any(|c| c.is::<Trap>() || c.is::<PluginTrap>() || c.is::<wasmc_runtime::ThrownException>()) {
         report::trap(&format!("{error:#}"));
         return Ok(ExitCode::TRAP);
     }

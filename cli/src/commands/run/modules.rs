@@ -1,10 +1,12 @@
-//! `--module`: modules that are instantiated under names for the program, and for each other, to import from. Everything that can
-//! be known to be wrong is found before anything runs: names that are taken, circles, imports that nothing provides.
+//! `--module` and `--plugin`: modules that are instantiated under names for the program, and for each other, to import from, and
+//! native libraries that define some. Everything that can be known to be wrong is found before anything runs: names that are
+//! taken, circles, imports that nothing provides.
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::options::NamedModule;
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use wasmc_plugin::Plugin;
 use wasmc_runtime::{AsContextMut, Engine, Linker, Module, Store, UnknownImport};
 use wasmc_wasi::{WasiCtx, WasiCtxBuilder};
 
@@ -18,6 +20,10 @@ pub struct ModuleOpts {
     /// from each other in any order, but not in a circle.
     #[arg(long, value_name = "NAME=FILE")]
     module: Vec<NamedModule>,
+    /// Load a plug-in, a native library that defines a module to import from. It is code in wasmc's own process, with all of
+    /// wasmc's rights: load only what you trust. Nothing is ever searched or loaded without this option.
+    #[arg(long, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
 }
 
 /// A module that is given a name.
@@ -29,11 +35,30 @@ pub struct Named<'a> {
 }
 
 impl ModuleOpts {
+    /// Loads the plug-ins and defines their functions.
+    ///
+    /// # Errors
+    /// If one cannot be loaded, or its name is taken.
+    pub fn plugins<T: 'static>(&self, linker: &mut Linker<T>) -> Result<Vec<Plugin>> {
+        let mut plugins = Vec::new();
+        for path in &self.plugin {
+            // SAFETY: a plug-in is native code, and the user asks for this one to be run.
+            let plugin = unsafe { Plugin::load(path) }?;
+            if HOST_MODULES.contains(&plugin.module()) {
+                let (path, module) = (path.display(), plugin.module());
+                return Err(usage(format!("--plugin {path}: it defines the module `{module}`, which wasmc itself provides")));
+            }
+            plugin.add_to_linker(linker)?;
+            plugins.push(plugin);
+        }
+        Ok(plugins)
+    }
+
     /// Loads the files.
     ///
     /// # Errors
     /// If a name is taken, or a file cannot be loaded.
-    pub fn load(&self, mut load: impl FnMut(&Path) -> Result<Module>) -> Result<Vec<Named<'_>>> {
+    pub fn load(&self, plugins: &[Plugin], mut load: impl FnMut(&Path) -> Result<Module>) -> Result<Vec<Named<'_>>> {
         let mut named: Vec<Named<'_>> = Vec::new();
         for NamedModule { name, path } in &self.module {
             if HOST_MODULES.contains(&name.as_str()) {
@@ -48,6 +73,10 @@ impl ModuleOpts {
                     path.display(),
                     other.path.display()
                 )));
+            }
+            if let Some(plugin) = plugins.iter().find(|p| p.module() == name) {
+                let (path, other) = (path.display(), plugin.path().display());
+                return Err(usage(format!("--module {name}={path}: the plug-in {other} defines a module of that name")));
             }
             named.push(Named { name, path, module: load(path)? });
         }
@@ -110,7 +139,7 @@ fn advice(unknown: &UnknownImport) -> String {
     }
     match unknown.similar().iter().find(|s| s.name == unknown.name()) {
         Some(s) => format!("if what `{}` has is meant, give it the name `{module}`; otherwise pass --module {module}=FILE", s.module),
-        None => format!("pass --module {module}=FILE with a module that exports it"),
+        None => format!("pass --module {module}=FILE with a module that exports it, or --plugin FILE"),
     }
 }
 
