@@ -64,6 +64,7 @@ mod types;
 mod value;
 mod vm;
 mod waiters;
+mod workflow;
 
 pub use artifact::{ArtifactError, ArtifactErrorKind, WASMC_VERSION};
 pub use caller::Caller;
@@ -89,6 +90,7 @@ pub use typed::{TypedFunc, WasmParams, WasmResults};
 pub use types::{ExportType, ExternType, ImportType};
 pub use value::{ExnRef, ExternRef, V128, Val};
 pub use waiters::WaitResult;
+pub use workflow::{Loaded, Running, Validated, Vm};
 
 pub use wasmc_environ as environ;
 pub use wasmc_environ::TrapCode;
