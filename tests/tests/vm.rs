@@ -88,6 +88,27 @@ fn registered_in_any_order() {
     });
 }
 
+/// A valid module is made once, and used by any number of machines, on several threads and after one another.
+#[test]
+fn a_module_serves_many_machines() {
+    on_every_tier(|engine| {
+        let math = Vm::new(engine, ()).load(wasm(MATH)).unwrap().validate().unwrap();
+        std::thread::scope(|scope| {
+            for i in 0..4 {
+                let math = &math;
+                scope.spawn(move || {
+                    for round in 0..3 {
+                        let mut vm = Vm::new(engine, ());
+                        vm.register("math", math).unwrap();
+                        assert_eq!(vm.run_registered("math", "add", &[Val::I32(i), Val::I32(round)]).unwrap()[0].i32(), Some(i + round));
+                        assert_eq!(vm.run_registered("math", "calls", &[]).unwrap()[0].i32(), Some(101), "its own state");
+                    }
+                });
+            }
+        });
+    });
+}
+
 /// Each stage refuses what is its own to refuse.
 #[test]
 fn what_each_stage_refuses() {
