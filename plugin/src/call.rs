@@ -1,6 +1,7 @@
 //! A call of a plug-in's function: values in and out, and what the function may ask of its caller meanwhile.
 
 use crate::descriptor::Function;
+use smallvec::SmallVec;
 use std::ffi::{c_char, c_void};
 use wasmc_plugin_abi::{self as abi, Value};
 use wasmc_runtime::{AsContext, Caller, Extern, Memory, SharedMemory, V128, Val, ValType};
@@ -19,12 +20,13 @@ struct State<'a> {
 
 /// The memory of the calling instance, whatever the type of the store's data is.
 trait GuestMemory {
-    fn size(&self) -> u64;
-    fn read(&self, address: usize, to: &mut [u8]) -> bool;
+    fn size(&mut self) -> u64;
+    fn read(&mut self, address: usize, to: &mut [u8]) -> bool;
     fn write(&mut self, address: usize, from: &[u8]) -> bool;
 }
 
-/// What the caller exports as `memory`, looked for once a call.
+/// What the caller exports as `memory`.
+#[derive(Clone)]
 enum Exported {
     None,
     Own(Memory),
@@ -33,20 +35,33 @@ enum Exported {
 
 struct Guest<'a, T: 'static> {
     caller: Caller<'a, T>,
-    memory: Exported,
+    /// Looked for when the function first asks.
+    memory: Option<Exported>,
+}
+
+impl<T: 'static> Guest<'_, T> {
+    fn memory(&mut self) -> Exported {
+        let Self { caller, memory } = self;
+        let find = || match caller.get_export("memory") {
+            Some(Extern::Memory(memory)) => Exported::Own(memory),
+            Some(Extern::SharedMemory(memory)) => Exported::Shared(memory),
+            _ => Exported::None,
+        };
+        memory.get_or_insert_with(find).clone()
+    }
 }
 
 impl<T: 'static> GuestMemory for Guest<'_, T> {
-    fn size(&self) -> u64 {
-        match &self.memory {
+    fn size(&mut self) -> u64 {
+        match self.memory() {
             Exported::None => 0,
             Exported::Own(memory) => memory.data(self.caller.as_context()).len() as u64,
             Exported::Shared(memory) => memory.data_size() as u64,
         }
     }
 
-    fn read(&self, address: usize, to: &mut [u8]) -> bool {
-        match &self.memory {
+    fn read(&mut self, address: usize, to: &mut [u8]) -> bool {
+        match self.memory() {
             Exported::None => to.is_empty() && address == 0,
             Exported::Own(memory) => memory.read(&self.caller, address, to).is_ok(),
             Exported::Shared(memory) => memory.read(address, to).is_ok(),
@@ -54,7 +69,7 @@ impl<T: 'static> GuestMemory for Guest<'_, T> {
     }
 
     fn write(&mut self, address: usize, from: &[u8]) -> bool {
-        match &self.memory {
+        match self.memory() {
             Exported::None => from.is_empty() && address == 0,
             Exported::Own(memory) => memory.write(&mut self.caller, address, from).is_ok(),
             Exported::Shared(memory) => memory.write(address, from).is_ok(),
@@ -122,15 +137,10 @@ unsafe extern "C" fn set_error(caller: *mut abi::Caller, message: *const c_char,
 }
 
 /// Calls a function; what it said or did wrong if it fails.
-pub(crate) fn call<T: 'static>(function: &Function, mut caller: Caller<'_, T>, args: &[Val], results: &mut [Val]) -> Result<(), String> {
-    let memory = match caller.get_export("memory") {
-        Some(Extern::Memory(memory)) => Exported::Own(memory),
-        Some(Extern::SharedMemory(memory)) => Exported::Shared(memory),
-        _ => Exported::None,
-    };
-    let args: Vec<Value> = args.iter().map(to_plugin).collect();
-    let mut out = vec![Value::NONE; results.len()];
-    let mut guest = Guest { caller, memory };
+pub(crate) fn call<T: 'static>(function: &Function, caller: Caller<'_, T>, args: &[Val], results: &mut [Val]) -> Result<(), String> {
+    let args: SmallVec<[Value; 8]> = args.iter().map(to_plugin).collect();
+    let mut out: SmallVec<[Value; 4]> = SmallVec::from_elem(Value::NONE, results.len());
+    let mut guest = Guest { caller, memory: None };
     let mut state = State { public: abi::Caller { host: &HOST }, memory: &mut guest, error: None };
     // SAFETY: the callback is one of a plug-in that keeps the header's promises, and the arrays are those of its type.
     let status = unsafe { (function.callback)((&raw mut state).cast(), function.data, args.as_ptr(), out.as_mut_ptr()) };

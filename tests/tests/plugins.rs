@@ -253,6 +253,38 @@ fn what_functions_must_not_do() {
     });
 }
 
+/// As many parameters and results as WebAssembly has, in registers and in memory.
+#[test]
+fn a_thousand_parameters_and_results() {
+    if !have_cc() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = load(&library(ODD, &dir, "libmany.so", &["-DMANY"])).unwrap();
+    let list = "i32 ".repeat(1000);
+    let gets: String = (0..1000).map(|i| format!("(local.get {i})")).collect();
+    let text = format!(
+        r#"(module (type $many (func (param {list}) (result {list})))
+            (import "odd" "sum" (func $sum (type $many)))
+            (table funcref (elem $sum))
+            (func (export "direct") (type $many) (call $sum {gets}))
+            (func (export "tail") (type $many) (return_call $sum {gets}))
+            (func (export "indirect") (type $many) (call_indirect (type $many) {gets} (i32.const 0))))"#
+    );
+    let args: Vec<Val> = (0..1000).map(|i| Val::I32(i * 7 - 3)).collect();
+    let sum = (0..1000).map(|i: i32| (i + 1).wrapping_mul(i * 7 - 3)).fold(0, i32::wrapping_add);
+    on_every_tier(|engine| {
+        let mut store = Store::new(engine, ());
+        let instance = linker(engine, &[&plugin]).instantiate(&mut store, &module(engine, &text)).unwrap();
+        for name in ["direct", "tail", "indirect"] {
+            let mut results = vec![Val::I32(0); 1000];
+            instance.get_func(&mut store, name).unwrap().call(&mut store, &args, &mut results).unwrap();
+            assert_eq!(results[0].i32(), Some(sum), "{name}");
+            assert_eq!((results[1].i32(), results[999].i32()), (args[998].i32(), args[0].i32()), "{name}");
+        }
+    });
+}
+
 /// On memories that several threads use, and called by several at once.
 #[test]
 fn several_threads() {
@@ -372,6 +404,18 @@ fn the_header_is_the_crate() {
     let program = dir.path().join("layout");
     cc(&workspace().join("tests/programs/plugins/layout.c"), &program, &[]);
     let printed = String::from_utf8(run(&mut command(&program), LIMIT).stdout).unwrap();
+    // Old C and C++ take the header, too.
+    for language in [&["-x", "c", "-std=c99", "-pedantic"][..], &["-x", "c++", "-std=c++11", "-pedantic"]] {
+        let header = workspace().join("plugin/include/wasmc_plugin.h");
+        let mut check = command("cc");
+        check.args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]).args(language).arg(&header);
+        let outcome = run(&mut check, LIMIT);
+        if outcome.stderr.contains("cc1plus") && language.contains(&"c++") {
+            eprintln!("skipped: there is no C++ compiler");
+            continue;
+        }
+        assert_eq!(outcome.code, Some(0), "{language:?}: {}", outcome.stderr);
+    }
     let mut expected = String::new();
     macro_rules! layout {
         ($($ty:ident $name:literal { $($member:ident)* })*) => {$(
@@ -451,6 +495,53 @@ fn on_the_command_line() {
     for (args, code, text) in cases {
         let outcome = go(&[args, &["both.wat"][..]].concat());
         assert!(outcome.code == Some(*code) && outcome.stderr.contains(text), "{args:?}: {:?} {}", outcome.code, outcome.stderr);
+    }
+}
+
+/// Threads of a program call plug-ins, too; `fini` comes when the program has ended by its first thread.
+#[test]
+fn programs_with_threads() {
+    if !have_cc() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    library(TEXT, &dir, "libtext.so", &[]);
+    library(ODD, &dir, "odd.so", &["-DLOUD"]);
+    let text = r#"(module
+        (import "env" "memory" (memory 1 1 shared))
+        (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "text" "count" (func $count (result i32)))
+        (import "odd" "status" (func $status (param i32) (result i32)))
+        (export "memory" (memory 0))
+        (func (export "wasi_thread_start") (param i32 i32) (local $i i32)
+            (drop (call $status (local.get 1)))
+            (loop $l
+                (drop (call $count))
+                (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))
+            (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+            (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+        (func $join (param $n i32) (local $seen i32)
+            (loop $l
+                (if (i32.ne (local.tee $seen (i32.atomic.load (i32.const 0))) (local.get $n))
+                    (then (drop (memory.atomic.wait32 (i32.const 0) (local.get $seen) (i64.const -1))) (br $l)))))
+        (func (export "good") (result i32)
+            (drop (call $spawn (i32.const 0))) (drop (call $spawn (i32.const 0))) (drop (call $spawn (i32.const 0)))
+            (call $join (i32.const 3))
+            (call $count))
+        (func (export "bad") (drop (call $spawn (i32.const 9))) (call $join (i32.const 3))))"#;
+    std::fs::write(dir.path().join("threads.wat"), text).unwrap();
+    for tier in [&["--tier", "interpreted"][..], &["--tier", "compiled"], &["--interpret", "odd"]] {
+        let go = |name: &str| {
+            let options = ["--threads", "--plugin", "libtext.so", "--plugin", "odd.so", "--invoke", name, "threads.wat"];
+            wasmc_run(dir.path(), &[tier, &options].concat())
+        };
+        let outcome = go("good");
+        assert_eq!((outcome.code, outcome.stdout.as_slice()), (Some(0), &b"3001\n"[..]), "{}", outcome.stderr);
+        assert!(outcome.stderr.starts_with("init of odd\n"), "{}", outcome.stderr);
+        let outcome = go("bad");
+        assert_eq!(outcome.code, Some(134));
+        assert!(outcome.stderr.contains("trap: plug-in function `odd`.`status`: returned 9"), "{}", outcome.stderr);
     }
 }
 

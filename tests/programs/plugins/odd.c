@@ -78,6 +78,18 @@ static int32_t mumble(wasmc_plugin_caller *caller, void *data, const wasmc_plugi
     return wasmc_plugin_fail(caller, "caf\xe9");
 }
 
+/* The sum of as many numbers as a function can have. */
+#ifdef MANY
+static int32_t sum(wasmc_plugin_caller *caller, void *data, const wasmc_plugin_value *args, wasmc_plugin_value *results) {
+    (void)caller, (void)data;
+    int32_t sum = 0;
+    for (int i = 0; i < 1000; i++) sum += (i + 1) * args[i].of.i32, wasmc_plugin_set_i32(&results[i], args[999 - i].of.i32);
+    wasmc_plugin_set_i32(&results[0], sum);
+    return WASMC_PLUGIN_OK;
+}
+static const uint8_t many[1000] = {[0 ... 999] = WASMC_PLUGIN_I32};
+#endif
+
 static int32_t start(void) {
 #ifdef LOUD
     fprintf(stderr, "init of " MODULE "\n");
@@ -104,6 +116,9 @@ static const wasmc_plugin_function functions[] = {
     {"half", 0, 0, i32, 2, half, 0},
     {"touch", i64, 2, i32, 1, touch, 0},
     {"mumble", 0, 0, 0, 0, mumble, 0},
+#ifdef MANY
+    {"sum", many, 1000, many, 1000, sum, 0},
+#endif
 };
 
 #ifndef NO_SYMBOL

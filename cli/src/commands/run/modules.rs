@@ -131,6 +131,9 @@ fn describe(path: &Path, module: &Module, missing: &[UnknownImport], lines: &mut
 
 fn advice(unknown: &UnknownImport) -> String {
     let module = unknown.module();
+    if module == "wasi" {
+        return "threads are started by the program itself, with --threads, and not by a module that it imports from".to_owned();
+    }
     if HOST_MODULES.contains(&module) {
         return format!("`{module}` is wasmc's own, and has no such function; the program may be made for another version of WASI");
     }
