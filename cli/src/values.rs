@@ -234,4 +234,34 @@ mod tests {
             assert!(shown("null", ValType::Ref(RefType { nullable: false, ..ty })).contains("cannot be null"));
         }
     }
+
+    /// Whatever a function returns can be given to it again.
+    #[test]
+    fn what_is_shown_is_read_back() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // The low bits of such a generator are poor.
+            state ^ (state >> 29)
+        };
+        for _ in 0..20_000 {
+            let (a, b) = (next(), next());
+            // Floats of all sizes, and many that are not numbers.
+            let special = a | 0x7ff0_0000_0000_0000 | 0x7f80_0000;
+            let vector = u128::from(a) << 64 | u128::from(b);
+            for (value, ty) in [
+                (Val::I32(a as i32), ValType::I32),
+                (Val::I64(a as i64), ValType::I64),
+                (Val::F32(a as u32), ValType::F32),
+                (Val::F32(special as u32), ValType::F32),
+                (Val::F64(a), ValType::F64),
+                (Val::F64(special), ValType::F64),
+                (Val::V128(vector.into()), ValType::V128),
+            ] {
+                let text = show(&value);
+                let read = parse(&text, &ty).unwrap_or_else(|e| panic!("{value:?} is shown as {text}: {e}"));
+                assert_eq!(format!("{read:?}"), format!("{value:?}"), "{text}");
+            }
+        }
+    }
 }

@@ -182,19 +182,26 @@ impl<T: 'static> Linker<T> {
         let mut store = store.as_context_mut();
         instance.check(store.opaque())?;
         let exports: Vec<(String, Extern)> = instance.exports(&mut store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        if !self.allow_shadowing {
-            if self.named.contains_key(module) {
-                return Err(NameTaken { name: module.to_owned(), by: NameOwner::Instance }.into());
-            }
-            if let Some((name, _)) = exports.iter().find(|(name, _)| self.is_defined(module, name)) {
-                return Err(taken(module, name));
-            }
-        }
+        self.check_free(module, exports.iter().map(|(name, _)| name.as_str()))?;
         // A module without exports is known all the same.
         let names = self.modules.entry(module.into()).or_default();
         names.extend(exports.into_iter().map(|(name, item)| (name.into(), Definition::Extern(item))));
         self.named.insert(module.into(), instance);
         Ok(self)
+    }
+
+    /// Whether an instance with these exports can be given a name.
+    fn check_free<'a>(&self, module: &str, mut exports: impl Iterator<Item = &'a str>) -> Result<()> {
+        if self.allow_shadowing {
+            return Ok(());
+        }
+        if self.named.contains_key(module) {
+            return Err(NameTaken { name: module.to_owned(), by: NameOwner::Instance }.into());
+        }
+        match exports.find(|name| self.is_defined(module, name)) {
+            Some(name) => Err(taken(module, name)),
+            None => Ok(()),
+        }
     }
 
     /// The instance that was given this name by [`Linker::instance`], [`Linker::module`] or [`Linker::modules`]. It lives as long
@@ -227,6 +234,8 @@ impl<T: 'static> Linker<T> {
     /// As [`Linker::instantiate`] and [`Linker::instance`], and if `_initialize` fails.
     pub fn module(&mut self, mut store: impl AsContextMut<Data = T>, name: &str, module: &Module) -> Result<&mut Self> {
         let mut store = store.as_context_mut();
+        // Before anything of the module runs.
+        self.check_free(name, module.inner.env.exports.iter().map(|e| e.name.as_str()))?;
         let instance = self.instantiate(&mut store, module)?;
         initialize(&mut store, instance)?;
         self.instance(&mut store, name, instance)

@@ -19,6 +19,8 @@ use wasmc_environ::types::FuncType;
 
 /// As many imports of a link as the error about a circle lists.
 const MAX_LISTED: usize = 3;
+/// As many missing imports of a module as are described: a description looks at all names.
+const MAX_MISSING: usize = 16;
 
 /// A module of a circle, and what it imports from the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl<T: 'static> Linker<T> {
     }
 
     /// What a module imports that would be missing even once the `named` modules are instantiated: neither they nor the linker
-    /// provide it.
+    /// provide it. At most the first 16.
     pub fn missing_imports(&self, store: impl AsContext<Data = T>, named: &[(&str, &Module)], module: &Module) -> Vec<UnknownImport> {
         let by_name: HashMap<&str, &Module> = named.iter().copied().collect();
         let imports = module.inner.env.imports.iter().enumerate();
@@ -111,7 +113,7 @@ impl<T: 'static> Linker<T> {
             Some(module) => module.inner.export(&import.name).is_none(),
             None => !self.is_defined(&import.module, &import.name),
         });
-        missing.map(|(i, _)| self.describe_unknown(module, i, named, |item| type_in(&store, item))).collect()
+        missing.take(MAX_MISSING).map(|(i, _)| self.describe_unknown(module, i, named, |item| type_in(&store, item))).collect()
     }
 
     /// Whether modules can be given their names and be instantiated one after the other, as far as that can be known before.

@@ -4,10 +4,14 @@
 pub(crate) const MAX_SIMILAR: usize = 3;
 /// Names are untrusted and can be huge and many; a suggestion for a longer one helps nobody.
 const MAX_COMPARED: usize = 64;
+/// Steps that all comparisons for one name may take together: some ten milliseconds.
+const MAX_STEPS: usize = 1 << 24;
 
 /// The definitions nearest to an import, nearest first.
 pub(crate) fn nearest<'a>(module: &str, name: &str, definitions: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
-    let mut near: Vec<(usize, &str, &str)> = definitions.filter_map(|(m, n)| Some((similarity(module, name, m, n)?, m, n))).collect();
+    let mut steps = MAX_STEPS;
+    let mut near: Vec<(usize, &str, &str)> =
+        definitions.filter_map(|(m, n)| Some((similarity(module, name, m, n, &mut steps)?, m, n))).collect();
     near.sort_unstable();
     near.dedup();
     near.truncate(MAX_SIMILAR);
@@ -16,7 +20,7 @@ pub(crate) fn nearest<'a>(module: &str, name: &str, definitions: impl Iterator<I
 
 /// How far a definition is from an import, if it is near enough to be meant: the same name in another module, or a name
 /// that is at most a third different.
-fn similarity(module: &str, name: &str, in_module: &str, defined: &str) -> Option<usize> {
+fn similarity(module: &str, name: &str, in_module: &str, defined: &str, steps: &mut usize) -> Option<usize> {
     let far = usize::from(module != in_module);
     if name == defined {
         return Some(far);
@@ -24,9 +28,18 @@ fn similarity(module: &str, name: &str, in_module: &str, defined: &str) -> Optio
     if name.len() > MAX_COMPARED || defined.len() > MAX_COMPARED {
         return None;
     }
-    let same = name.eq_ignore_ascii_case(defined);
-    let distance = if same { 1 } else { edit_distance(name, defined) };
-    let near = distance <= (name.chars().count() / 3).max(1);
+    let most = (name.chars().count() / 3).max(1);
+    let distance = if name.eq_ignore_ascii_case(defined) {
+        1
+    } else {
+        // A name that is much longer or shorter cannot be near; and when the steps are used up, only equal names are.
+        *steps = steps.checked_sub(name.len() * defined.len())?;
+        if name.chars().count().abs_diff(defined.chars().count()) > most {
+            return None;
+        }
+        edit_distance(name, defined)
+    };
+    let near = distance <= most;
     near.then_some(distance * 2 + far)
 }
 
@@ -67,10 +80,24 @@ mod tests {
 
     #[test]
     fn what_is_similar() {
-        assert_eq!(similarity("env", "print", "env", "print"), Some(0));
-        assert_eq!(similarity("env", "print", "host", "print"), Some(1));
-        assert_eq!(similarity("env", "print", "env", "Print"), Some(2));
-        assert_eq!(similarity("env", "print", "env", "sqrt"), None);
-        assert_eq!(similarity("env", "a", "env", "b"), Some(2));
+        let near =
+            |module: &str, name: &str, in_module: &str, defined: &str| similarity(module, name, in_module, defined, &mut MAX_STEPS.clone());
+        assert_eq!(near("env", "print", "env", "print"), Some(0));
+        assert_eq!(near("env", "print", "host", "print"), Some(1));
+        assert_eq!(near("env", "print", "env", "Print"), Some(2));
+        assert_eq!(near("env", "print", "env", "sqrt"), None);
+        assert_eq!(near("env", "a", "env", "b"), Some(2));
+        assert_eq!(near("env", "print", "env", "printed_it"), None);
+        assert_eq!(near("env", &"x".repeat(65), "env", &"y".repeat(65)), None);
+    }
+
+    #[test]
+    fn many_names_take_little_time() {
+        let names: Vec<String> = (0..200_000).map(|i| format!("{i:064}")).collect();
+        let wanted = "1".repeat(64);
+        let start = std::time::Instant::now();
+        let found = nearest("env", &wanted, names.iter().map(|n| ("env", n.as_str())).chain([("other", wanted.as_str())]));
+        assert_eq!(found, [("other", wanted.as_str())], "an equal name is found whatever was compared before");
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }

@@ -88,6 +88,10 @@ fn circles_and_names() {
         linker.module(&mut store, "lib", &empty).unwrap();
         let again = linker.modules(&mut store, &[("lib", &empty)]).unwrap_err();
         assert_eq!(taken(again), ("lib".into(), NameOwner::Instance));
+        let clash = module(engine, r#"(module (func (export "log")) (func $s unreachable) (start $s))"#);
+        let error = linker.module(&mut store, "host", &clash).unwrap_err();
+        assert!(error.to_string().starts_with("`host`.`log` is defined twice"), "before it runs: {error:?}");
+        assert_eq!(taken(linker.module(&mut store, "lib", &free).unwrap_err()), ("lib".into(), NameOwner::Instance));
         let instance = linker.get_instance("lib").unwrap();
         assert_eq!(taken(linker.instance(&mut store, "lib", instance).unwrap_err()), ("lib".into(), NameOwner::Instance));
         // A conflict within leaves nothing behind either.
