@@ -34,7 +34,8 @@ Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad 
 #[derive(Subcommand)]
 enum Command {
     Compile(commands::compile::Opts),
-    Run(commands::run::Opts),
+    // By far the largest.
+    Run(Box<commands::run::Opts>),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
     Wast(commands::wast::Opts),
@@ -52,7 +53,7 @@ fn main() -> std::process::ExitCode {
     };
     let outcome = match cli.command {
         Command::Compile(opts) => commands::compile::run(opts),
-        Command::Run(opts) => commands::run::run(opts),
+        Command::Run(opts) => commands::run::run(*opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),
         Command::Wast(opts) => commands::wast::run(opts),
