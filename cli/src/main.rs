@@ -9,6 +9,7 @@ mod invoke;
 mod options;
 mod report;
 mod trace;
+mod values;
 mod wast;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -46,7 +47,8 @@ enum Command {
     Compile(commands::compile::Opts),
     Completions(commands::completions::Opts),
     Man(commands::man::Opts),
-    Run(commands::run::Opts),
+    // By far the largest.
+    Run(Box<commands::run::Opts>),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
     Wast(commands::wast::Opts),
@@ -72,7 +74,7 @@ fn main() -> std::process::ExitCode {
         Command::Compile(opts) => commands::compile::run(opts),
         Command::Completions(opts) => commands::completions::run(opts, Cli::command()),
         Command::Man(opts) => commands::man::run(opts, Cli::command()),
-        Command::Run(opts) => commands::run::run(opts),
+        Command::Run(opts) => commands::run::run(*opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),
         Command::Wast(opts) => commands::wast::run(opts),
