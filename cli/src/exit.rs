@@ -25,6 +25,8 @@ impl ExitCode {
     pub const CANNOT_CREATE: Self = Self(73);
     /// An artifact that was made for another machine, version or set of options.
     pub const MISMATCH: Self = Self(78);
+    /// The run took longer than it was given: as `timeout(1)`.
+    pub const TIMEOUT: Self = Self(124);
     /// A trap or an uncaught exception.
     pub const TRAP: Self = Self(134);
 

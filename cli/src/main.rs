@@ -7,6 +7,7 @@ mod input;
 mod invoke;
 mod options;
 mod report;
+mod timeout;
 mod wast;
 
 use clap::{Parser, Subcommand};
@@ -27,7 +28,7 @@ Examples:
   wasmc run app.wasm                     compile in memory and run
   wasmc run --tier interpreted app.wasm  start at once, without compiling
 
-Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad input, 66 missing input,
+Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 usage, 65 bad input, 66 missing input,
 69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";
 
 #[derive(Subcommand)]

@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) interrupt_signal: Option<i32>,
 }
 
 impl Default for Config {
@@ -45,6 +46,7 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            interrupt_signal: None,
         }
     }
 }
@@ -117,6 +119,15 @@ impl Config {
         self.verify_text = on;
         self
     }
+
+    /// The number of the signal that is sent to threads to interrupt them, where the default (`SIGRTMAX` less 5) is used for
+    /// something else. The process has one for all engines: [`Engine::new`](crate::Engine::new) refuses another than the one
+    /// that is in use. Signals of this number that somebody else sends go to the handler that was there before.
+    #[must_use]
+    pub fn interrupt_signal(mut self, signal: i32) -> Self {
+        self.interrupt_signal = Some(signal);
+        self
+    }
 }
 
 impl std::fmt::Debug for Config {
@@ -129,6 +140,7 @@ impl std::fmt::Debug for Config {
             .field("tier", &self.tier)
             .field("interpret", &self.interpret)
             .field("verify_text", &self.verify_text)
+            .field("interrupt_signal", &self.interrupt_signal)
             .finish()
     }
 }

@@ -33,6 +33,9 @@ impl Engine {
             "a stack of {} bytes is not possible: choose between {MIN_STACK} and {MAX_STACK} bytes",
             config.stack_size
         );
+        if let Some(signal) = config.interrupt_signal {
+            crate::vm::signals::choose_interrupt_signal(signal)?;
+        }
         Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()) }) })
     }
 

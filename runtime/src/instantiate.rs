@@ -51,6 +51,9 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
             Arc::ptr_eq(module.engine.registry(), (*store).engine.registry()),
             "the module was made with another engine than the store"
         );
+        if (*store).vm.interrupt.is_interrupted() {
+            return Err(vm::interrupt::interrupted_before());
+        }
         let wanted = &module.env.imports;
         ensure!(wanted.len() == imports.len(), "the module has {} imports, but {} are given", wanted.len(), imports.len());
         for (wanted, given) in wanted.iter().zip(imports) {
@@ -594,8 +597,7 @@ unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
                 let index = DataIndex::from_u32(i as u32);
                 if !in_image(module, *target) {
                     let data = module.data(index);
-                    let to = ops::bytes(ops::memory_definition(vmctx, *target), offset(this, at), data.len() as u64).map_err(trap)?;
-                    to.copy_from_nonoverlapping(data.as_ptr(), data.len());
+                    ops::write_data(vmctx, *target, offset(this, at), data).map_err(trap)?;
                 }
                 ops::data_drop(vmctx, index);
             }

@@ -32,6 +32,7 @@
 #![deny(missing_docs)]
 
 mod artifact;
+mod asynchronous;
 mod caller;
 mod code;
 mod config;
@@ -45,6 +46,7 @@ mod global;
 mod instance;
 mod instantiate;
 mod interp;
+mod interrupt;
 mod into_func;
 mod linker;
 mod memory;
@@ -64,6 +66,7 @@ mod vm;
 mod waiters;
 
 pub use artifact::{ArtifactError, ArtifactErrorKind, WASMC_VERSION};
+pub use asynchronous::AsyncCall;
 pub use caller::Caller;
 pub use config::{Config, Tier};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
@@ -73,6 +76,7 @@ pub use extern_::{Export, Extern};
 pub use func::Func;
 pub use global::Global;
 pub use instance::Instance;
+pub use interrupt::{InterruptHandle, Timeout};
 pub use into_func::{IntoFunc, WasmRet, WasmTy};
 pub use linker::{InstancePre, Linker};
 pub use memory::{Memory, MemoryAccessError};

@@ -181,10 +181,8 @@ impl SharedMemory {
     /// # Errors
     /// If the address is not a multiple of 4, or is outside the memory.
     pub fn atomic_wait32(&self, address: u64, expected: u32, timeout_nanos: i64) -> Result<WaitResult, TrapCode> {
-        let at = self.atomic_address(address, 4)?.cast::<u32>();
-        // SAFETY: the address is aligned and inside the memory; others access it atomically, or race as wasm allows them to.
-        let value = || u32::from_le(unsafe { AtomicU32::from_ptr(at) }.load(Ordering::SeqCst));
-        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos)))
+        // Nobody interrupts it.
+        Ok(self.wait32(address, expected, timeout_nanos, &|| false)?.unwrap_or(WaitResult::TimedOut))
     }
 
     /// Waits as [`SharedMemory::atomic_wait32`], for 64 bits.
@@ -192,10 +190,36 @@ impl SharedMemory {
     /// # Errors
     /// If the address is not a multiple of 8, or is outside the memory.
     pub fn atomic_wait64(&self, address: u64, expected: u64, timeout_nanos: i64) -> Result<WaitResult, TrapCode> {
+        // Nobody interrupts it.
+        Ok(self.wait64(address, expected, timeout_nanos, &|| false)?.unwrap_or(WaitResult::TimedOut))
+    }
+
+    /// As `atomic_wait32`; `None` if `interrupted` said, after a signal, that there is no more to wait for.
+    pub(crate) fn wait32(
+        &self,
+        address: u64,
+        expected: u32,
+        timeout_nanos: i64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<WaitResult>, TrapCode> {
+        let at = self.atomic_address(address, 4)?.cast::<u32>();
+        // SAFETY: the address is aligned and inside the memory; others access it atomically, or race as wasm allows them to.
+        let value = || u32::from_le(unsafe { AtomicU32::from_ptr(at) }.load(Ordering::SeqCst));
+        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos), interrupted))
+    }
+
+    /// As `wait32`, for 64 bits.
+    pub(crate) fn wait64(
+        &self,
+        address: u64,
+        expected: u64,
+        timeout_nanos: i64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<WaitResult>, TrapCode> {
         let at = self.atomic_address(address, 8)?.cast::<u64>();
-        // SAFETY: as in `atomic_wait32`.
+        // SAFETY: as in `wait32`.
         let value = || u64::from_le(unsafe { AtomicU64::from_ptr(at) }.load(Ordering::SeqCst));
-        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos)))
+        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos), interrupted))
     }
 
     /// Wakes at most `count` of those who wait at an address, in the order in which they came; returns how many.

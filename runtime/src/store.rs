@@ -149,6 +149,7 @@ impl<T: 'static> Store<T> {
         unsafe {
             (*at).opaque.data = (&raw mut (*at).data).cast();
             (*at).opaque.vm.context.store = at.cast();
+            (*at).opaque.vm.interrupt.set_store(at.cast());
         }
         Self { inner, owns: PhantomData }
     }

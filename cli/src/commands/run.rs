@@ -4,6 +4,7 @@
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
+use crate::timeout::TimeoutOpts;
 use crate::{invoke, report};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -80,6 +81,8 @@ pub struct Opts {
     /// How many threads the program may have at a time, the first one not counted.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_THREADS, requires = "threads")]
     max_threads: usize,
+    #[command(flatten)]
+    timeout: TimeoutOpts,
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
@@ -133,7 +136,8 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
-    let outcome = start(&opts, &mut linker, &mut store, &main, named);
+    let _armed = opts.timeout.arm(&store)?;
+    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, named));
     // The process ends here: unmapping what it used would only cost time.
     std::mem::forget((store, linker, main));
     first_to_end();
