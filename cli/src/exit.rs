@@ -2,7 +2,7 @@
 //! usually return. The table in the README and `--help` say the same.
 
 use wasmc_environ::jit::CompileError;
-use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, SharedMemoryDisabled, UnknownImport};
+use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, LimitExceeded, SharedMemoryDisabled, UnknownImport};
 use wasmc_wasi::ThreadsError;
 
 /// The exit code of the process.
@@ -23,6 +23,8 @@ impl ExitCode {
     pub const INTERNAL: Self = Self(70);
     /// The output cannot be written.
     pub const CANNOT_CREATE: Self = Self(73);
+    /// Something would be beyond a limit that was set.
+    pub const LIMIT: Self = Self(77);
     /// An artifact that was made for another machine, version or set of options.
     pub const MISMATCH: Self = Self(78);
     /// The run took longer than it was given: as `timeout(1)`.
@@ -50,6 +52,9 @@ impl ExitCode {
             // As a module that uses a proposal that is off.
             if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() {
                 return Self::DATA;
+            }
+            if cause.is::<LimitExceeded>() {
+                return Self::LIMIT;
             }
             if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
                 return Self::UNLINKABLE;

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod input;
 mod invoke;
+mod limits;
 mod options;
 mod report;
 mod timeout;
@@ -29,7 +30,7 @@ Examples:
   wasmc run --tier interpreted app.wasm  start at once, without compiling
 
 Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 usage, 65 bad input, 66 missing input,
-69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";
+69 import that nothing provides, 70 internal error, 73 output cannot be written, 77 beyond a --limit, 78 artifact that does not fit this machine.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -9,6 +9,7 @@
 //! indices are ones that validation accepted for the instance's module.
 
 use crate::instance::{InstanceData, InstanceMemory, instance};
+use crate::limiter::Resource;
 use crate::module::ModuleInner;
 use crate::shared_memory::{self, SharedMemory, current_length};
 use crate::store::StoreOpaque;
@@ -151,14 +152,19 @@ unsafe fn table_owner(vmctx: *mut VMContextHead, index: TableIndex) -> (*mut Ins
     }
 }
 
-/// Grows a memory that `owner` defines: the old size in pages, or `None`. The one place where a limit of the store
-/// would be asked.
+/// Grows a memory that `owner` defines: the old size in pages, or `None`. Limits are asked here.
 pub(crate) unsafe fn grow_memory(owner: *mut InstanceData, index: DefinedMemoryIndex, delta: u64) -> Option<u64> {
     // SAFETY: see the file; the definition in the owner's `VMContext` is the one that everybody reads.
     unsafe {
         match &mut (&mut (*owner).memories)[index.index()] {
             InstanceMemory::Own(memory) => {
-                let old = memory.grow(delta)?;
+                let account = &mut (*(*owner).store).account;
+                let (more, current, maximum) = memory.growth(delta)?;
+                account.acquire(Resource::MemoryBytes, more, current, maximum).ok()?;
+                let Some(old) = memory.grow(delta) else {
+                    account.release(Resource::MemoryBytes, more);
+                    return None;
+                };
                 *at((*owner).vmctx, module((*owner).vmctx).offsets.memory(index)) = memory.definition();
                 Some(old)
             }
@@ -173,12 +179,17 @@ pub(crate) unsafe fn table_storage<'a>(owner: *mut InstanceData, index: DefinedT
     unsafe { (&mut (*owner).tables)[index.index()].as_mut() }
 }
 
-/// Grows a table that `owner` defines: the old size, or `None`. The one place where a limit of the store would be asked.
+/// Grows a table that `owner` defines: the old size, or `None`. Limits are asked here.
 pub(crate) unsafe fn grow_table(owner: *mut InstanceData, index: DefinedTableIndex, delta: u64, init: u64) -> Option<u64> {
     // SAFETY: see the file; the definition in the owner's `VMContext` is the one that everybody reads.
     unsafe {
         let table = table_storage(owner, index)?;
-        let old = table.grow(delta, init)?;
+        let account = &mut (*(*owner).store).account;
+        account.acquire(Resource::TableElements, delta, table.len(), Some(table.max())).ok()?;
+        let Some(old) = table.grow(delta, init) else {
+            account.release(Resource::TableElements, delta);
+            return None;
+        };
         *at((*owner).vmctx, module((*owner).vmctx).offsets.table(index)) = table.definition();
         Some(old)
     }

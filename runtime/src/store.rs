@@ -9,6 +9,7 @@ use crate::func::{AnyHostFunc, ExitBinding};
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
 use crate::interp::InterpStack;
+use crate::limiter::{Account, ResourceLimiter};
 use crate::registry::{KnownStubs, TypeRegistration};
 use crate::shared_memory::SharedMemory;
 use crate::value::{ExnRef, Roots};
@@ -98,6 +99,8 @@ pub struct StoreOpaque {
     /// Stack, activations, code ranges, the pending error: what running code needs.
     pub(crate) vm: VmStore,
     pub(crate) engine: Engine,
+    /// What limits what the store may use, and how much it does.
+    pub(crate) account: Account,
     /// The host's data (`*mut T`), for `Caller`.
     pub(crate) data: *mut u8,
 }
@@ -141,6 +144,7 @@ impl<T: 'static> Store<T> {
             stubs: Vec::new(),
             vm: VmStore::new(engine.config()),
             engine: engine.clone(),
+            account: Account::default(),
             data: std::ptr::null_mut(),
         };
         let inner = NonNull::from(Box::leak(Box::new(StoreInner { opaque, data })));
@@ -183,6 +187,12 @@ impl<T: 'static> Store<T> {
             drop(Box::from_raw(at.cast::<std::mem::MaybeUninit<StoreInner<T>>>()));
             data
         }
+    }
+
+    /// Sets who decides how much the store may use. What it uses already does not count.
+    pub fn limiter(&mut self, limiter: Arc<dyn ResourceLimiter>) {
+        // SAFETY: the store is alive, and borrowed uniquely.
+        unsafe { (*self.inner.as_ptr()).opaque.account = Account::new(Some(limiter)) };
     }
 
     /// Frees the objects that no reference leads to any more. Happens by itself as they become many.

@@ -3,7 +3,8 @@
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
+use crate::limits::LimitOpts;
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, NamedModule, TraceOption, features, parse_interpret, switched};
 use crate::timeout::TimeoutOpts;
 use crate::{invoke, report};
 use anyhow::{Context, Result};
@@ -12,10 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
-use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
+use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, StoreLimits, Tier, Trap};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
-    needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
@@ -48,9 +48,8 @@ pub struct Opts {
     /// to look names up. Nothing is reachable otherwise.
     #[arg(long, value_name = "ADDR|CIDR:PORTS|dns")]
     net: Vec<NetGrant>,
-    /// Bound what the program may use of the host; an unknown NAME lists all.
-    #[arg(long, value_name = "NAME=NUMBER")]
-    limit: Vec<LimitOption>,
+    #[command(flatten)]
+    limits: LimitOpts,
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
@@ -120,7 +119,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(config)?;
+    let engine = Engine::new(opts.limits.configure(config)).map_err(|e| usage(e.to_string()))?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
     for m in &opts.module {
@@ -136,8 +135,12 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
+    let limits = opts.limits.of_stores();
+    if let Some(limits) = &limits {
+        store.limiter(limits.clone());
+    }
     let _armed = opts.timeout.arm(&store)?;
-    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, named));
+    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, named, limits));
     // The process ends here: unmapping what it used would only cost time.
     std::mem::forget((store, linker, main));
     first_to_end();
@@ -152,7 +155,12 @@ fn first_to_end() {
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.
-fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Option<Arc<WasiThreads<Host>>>> {
+fn threads(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    main: &Module,
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
     }
@@ -176,8 +184,15 @@ fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Opti
         });
         std::process::exit(code.0.into());
     };
-    let threads = WasiThreads::new(linker, main, opts.max_threads, fork, on_end);
-    threads.map(Some).with_context(|| format!("cannot run {name} with threads"))
+    let threads = limits
+        .as_ref()
+        .map_or(Ok(()), |limits| wasmc_wasi::define_shared_memories(linker, main, Some(limits.clone())))
+        .and_then(|()| WasiThreads::new(linker, main, opts.max_threads, fork, on_end));
+    let threads = threads.with_context(|| format!("cannot run {name} with threads"))?;
+    if let Some(limits) = limits {
+        threads.on_store(move |store| store.limiter(limits.clone()));
+    }
+    Ok(Some(threads))
 }
 
 fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
@@ -220,12 +235,7 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
         let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
         builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
     }
-    let mut limits = WasiLimits::default();
-    for l in &opts.limit {
-        // The option knows the names.
-        let _ = limits.set(&l.name, l.value);
-    }
-    builder.limits(limits).broken_pipe(BrokenPipe::End);
+    builder.limits(opts.limits.of_wasi()).broken_pipe(BrokenPipe::End);
     if let Some(seed) = opts.deterministic {
         builder.deterministic(seed);
     }
@@ -251,9 +261,16 @@ fn build_error(e: BuildError) -> anyhow::Error {
     )
 }
 
-fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
+fn start(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    store: &mut Store<Host>,
+    main: &Module,
+    named: Vec<(&str, Module, &Path)>,
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<()> {
     instantiate_named(linker, store, named)?;
-    let _threads = threads(opts, linker, main)?;
+    let _threads = threads(opts, linker, main, limits)?;
     let instance = linker.instantiate(&mut *store, main)?;
     if let Some(name) = &opts.invoke {
         initialize(store, &instance)?;
