@@ -6,8 +6,10 @@ mod commands;
 mod exit;
 mod input;
 mod invoke;
+mod limits;
 mod options;
 mod report;
+mod timeout;
 mod trace;
 mod values;
 mod wast;
@@ -38,8 +40,8 @@ Examples:
   wasmc --verbose run app.wasm           say what comes from the cache of compiled modules
   wasmc man ~/.local/share/man/man1      manual pages; wasmc completions bash: completions
 
-Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad input, 66 missing input,
-69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";
+Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 usage, 65 bad input, 66 missing input,
+69 import that nothing provides, 70 internal error, 73 output cannot be written, 77 beyond a --limit, 78 artifact that does not fit this machine.";
 
 #[derive(Subcommand)]
 enum Command {

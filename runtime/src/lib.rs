@@ -32,6 +32,7 @@
 #![deny(missing_docs)]
 
 mod artifact;
+mod asynchronous;
 mod caller;
 mod code;
 mod config;
@@ -45,7 +46,9 @@ mod global;
 mod instance;
 mod instantiate;
 mod interp;
+mod interrupt;
 mod into_func;
+mod limiter;
 mod linker;
 mod memory;
 mod module;
@@ -68,6 +71,7 @@ mod waiters;
 mod workflow;
 
 pub use artifact::{ArtifactError, ArtifactErrorKind, WASMC_VERSION};
+pub use asynchronous::AsyncCall;
 pub use caller::Caller;
 pub use config::{Config, Tier};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
@@ -77,7 +81,9 @@ pub use extern_::{Export, Extern};
 pub use func::Func;
 pub use global::Global;
 pub use instance::Instance;
+pub use interrupt::{InterruptHandle, Timeout};
 pub use into_func::{IntoFunc, WasmRet, WasmTy};
+pub use limiter::{LimitExceeded, Resource, ResourceLimiter, StoreLimits};
 pub use linker::{InstancePre, Linker};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;

@@ -6,7 +6,9 @@ mod modules;
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::invoke::InvokeOpts;
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, features, parse_interpret, switched};
+use crate::limits::LimitOpts;
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
+use crate::timeout::TimeoutOpts;
 use crate::{cache, report, trace};
 use anyhow::{Context, Result};
 use modules::{ModuleOpts, Named};
@@ -16,9 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_plugin::PluginTrap;
-use wasmc_runtime::{Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, Tier, Trap, TypedFunc};
+use wasmc_runtime::{
+    Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads, needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
@@ -64,9 +68,8 @@ pub struct Opts {
     /// to look names up. Nothing is reachable otherwise.
     #[arg(long, value_name = "ADDR|CIDR:PORTS|dns")]
     net: Vec<NetGrant>,
-    /// Bound what the program may use of the host; an unknown NAME lists all.
-    #[arg(long, value_name = "NAME=NUMBER")]
-    limit: Vec<LimitOption>,
+    #[command(flatten)]
+    limits: LimitOpts,
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
@@ -96,6 +99,8 @@ pub struct Opts {
     /// How many threads the program may have at a time, the first one not counted.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_THREADS, requires = "threads")]
     max_threads: usize,
+    #[command(flatten)]
+    timeout: TimeoutOpts,
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
@@ -134,7 +139,8 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(opts.trace.configure(config)?)?;
+    let config = opts.trace.configure(opts.limits.configure(config))?;
+    let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     let plugins = opts.modules.plugins(&mut linker)?;
     let main = load(&engine, &opts, &opts.file)?;
@@ -146,7 +152,12 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
-    let outcome = start(&opts, &mut linker, &mut store, &main, &named);
+    let limits = opts.limits.of_stores();
+    if let Some(limits) = &limits {
+        store.limiter(limits.clone());
+    }
+    let _armed = opts.timeout.arm(&store)?;
+    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
         std::mem::forget((store, linker, main));
@@ -177,7 +188,12 @@ fn first_to_end() {
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.
-fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Option<Arc<WasiThreads<Host>>>> {
+fn threads(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    main: &Module,
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
     }
@@ -201,8 +217,15 @@ fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Opti
         });
         std::process::exit(code.0.into());
     };
-    let threads = WasiThreads::new(linker, main, opts.max_threads, fork, on_end);
-    threads.map(Some).with_context(|| format!("cannot run {name} with threads"))
+    let threads = limits
+        .as_ref()
+        .map_or(Ok(()), |limits| wasmc_wasi::define_shared_memories(linker, main, Some(limits.clone())))
+        .and_then(|()| WasiThreads::new(linker, main, opts.max_threads, fork, on_end));
+    let threads = threads.with_context(|| format!("cannot run {name} with threads"))?;
+    if let Some(limits) = limits {
+        threads.on_store(move |store| store.limiter(limits.clone()));
+    }
+    Ok(Some(threads))
 }
 
 fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
@@ -248,12 +271,7 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
         let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
         builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
     }
-    let mut limits = WasiLimits::default();
-    for l in &opts.limit {
-        // The option knows the names.
-        let _ = limits.set(&l.name, l.value);
-    }
-    builder.limits(limits).broken_pipe(BrokenPipe::End);
+    builder.limits(opts.limits.of_wasi()).broken_pipe(BrokenPipe::End);
     if let Some(seed) = opts.deterministic {
         builder.deterministic(seed);
     }
@@ -279,11 +297,18 @@ fn build_error(e: BuildError) -> anyhow::Error {
     )
 }
 
-fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: &[Named<'_>]) -> Result<()> {
+fn start(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    store: &mut Store<Host>,
+    main: &Module,
+    named: &[Named<'_>],
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<()> {
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let _threads = threads(opts, linker, main)?;
+    let _threads = threads(opts, linker, main, limits)?;
     let instance = linker.instantiate(&mut *store, main).map_err(|e| match e.is::<IncompatibleImport>() {
         true => e.context(format!("cannot link {}", opts.file.display())),
         false => e,
