@@ -6,9 +6,12 @@ mod commands;
 mod exit;
 mod input;
 mod invoke;
+mod limits;
 mod options;
 mod report;
+mod timeout;
 mod trace;
+mod values;
 mod wast;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -37,8 +40,8 @@ Examples:
   wasmc --verbose run app.wasm           say what comes from the cache of compiled modules
   wasmc man ~/.local/share/man/man1      manual pages; wasmc completions bash: completions
 
-Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad input, 66 missing input,
-69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";
+Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 usage, 65 bad input, 66 missing input,
+69 import that nothing provides, 70 internal error, 73 output cannot be written, 77 beyond a --limit, 78 artifact that does not fit this machine.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -46,7 +49,8 @@ enum Command {
     Compile(commands::compile::Opts),
     Completions(commands::completions::Opts),
     Man(commands::man::Opts),
-    Run(commands::run::Opts),
+    // By far the largest.
+    Run(Box<commands::run::Opts>),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
     Wast(commands::wast::Opts),
@@ -72,7 +76,7 @@ fn main() -> std::process::ExitCode {
         Command::Compile(opts) => commands::compile::run(opts),
         Command::Completions(opts) => commands::completions::run(opts, Cli::command()),
         Command::Man(opts) => commands::man::run(opts, Cli::command()),
-        Command::Run(opts) => commands::run::run(opts),
+        Command::Run(opts) => commands::run::run(*opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),
         Command::Wast(opts) => commands::wast::run(opts),

@@ -4,6 +4,7 @@
 use anstyle::{AnsiColor, Style};
 use clap::builder::Styles;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -50,15 +51,29 @@ pub fn verbose(text: impl FnOnce() -> String) {
     }
 }
 
+/// A text with its control characters written out: names in it may come from a program, and must not reach the terminal as
+/// commands.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
 /// Prints an error with its causes, outermost first.
 pub fn error(error: &anyhow::Error) {
-    anstream::eprint!("{ERROR}error{ERROR:#}: {error}");
     let mut last = error.to_string();
+    anstream::eprint!("{ERROR}error{ERROR:#}: {}", visible(&last));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Several libraries repeat the cause's text in their own.
         if !last.contains(&text) {
-            anstream::eprint!("\n  caused by: {text}");
+            anstream::eprint!("\n  caused by: {}", visible(&text));
         }
         last = text;
     }
@@ -67,15 +82,15 @@ pub fn error(error: &anyhow::Error) {
 
 /// Prints an error that consists of several.
 pub fn errors(summary: &str, lines: &[String]) {
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {summary}");
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", visible(summary));
     for line in lines {
-        anstream::eprintln!("  {line}");
+        anstream::eprintln!("  {}", visible(line));
     }
 }
 
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
-    anstream::eprintln!("{ERROR}trap{ERROR:#}: {text}");
+    anstream::eprintln!("{ERROR}trap{ERROR:#}: {}", visible(text));
 }
 
 /// Prints something that the user should know although nothing went wrong.

@@ -35,6 +35,7 @@ pub struct Config {
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
     pub(crate) call_tracer: Option<Arc<CallTracer>>,
+    pub(crate) interrupt_signal: Option<i32>,
 }
 
 impl Default for Config {
@@ -48,6 +49,7 @@ impl Default for Config {
             interpret: Vec::new(),
             verify_text: true,
             call_tracer: None,
+            interrupt_signal: None,
         }
     }
 }
@@ -139,6 +141,15 @@ impl Config {
         self.call_tracer = Some(tracer);
         self
     }
+
+    /// The number of the signal that is sent to threads to interrupt them, where the default (`SIGRTMAX` less 5) is used for
+    /// something else. The process has one for all engines: [`Engine::new`](crate::Engine::new) refuses another than the one
+    /// that is in use. Signals of this number that somebody else sends go to the handler that was there before.
+    #[must_use]
+    pub fn interrupt_signal(mut self, signal: i32) -> Self {
+        self.interrupt_signal = Some(signal);
+        self
+    }
 }
 
 impl std::fmt::Debug for Config {
@@ -152,6 +163,7 @@ impl std::fmt::Debug for Config {
             .field("interpret", &self.interpret)
             .field("verify_text", &self.verify_text)
             .field("call_tracer", &self.call_tracer.is_some())
+            .field("interrupt_signal", &self.interrupt_signal)
             .finish()
     }
 }

@@ -35,6 +35,9 @@ impl Engine {
         );
         // Code that is made here is made so that the tracer sees all of its calls.
         config.tunables.trace |= config.call_tracer.is_some();
+        if let Some(signal) = config.interrupt_signal {
+            crate::vm::signals::choose_interrupt_signal(signal)?;
+        }
         Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()) }) })
     }
 

@@ -315,6 +315,11 @@ impl Func {
         }
     }
 
+    pub(crate) fn result_count(&self, store: impl AsContext) -> Result<usize> {
+        let store = store.as_context().opaque();
+        Ok(store.engine.registry().func_type(self.type_id(store)?).results.len())
+    }
+
     /// Calls the function: as many arguments as it has parameters, room for as many results as it has.
     ///
     /// # Errors

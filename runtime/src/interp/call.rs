@@ -430,7 +430,10 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         let cx = &raw mut cx;
         let mut activation = vm::Activation::interp(store, cx);
         let link = activation.link_interp();
-        let exit = if sp as usize + *code.sub(1) as usize > limit as usize {
+        // From here on an interruption finds this run; it may have come before.
+        let exit = if (*cx).is_interrupted() {
+            raise(cx, code, sp, TrapCode::Interrupt)
+        } else if sp as usize + *code.sub(1) as usize > limit as usize {
             raise(cx, code, sp, TrapCode::StackOverflow)
         } else {
             let mut r = Regs { ip: code, sp, mem: core::ptr::null_mut(), len: 0, cx, acc: 0, fd: 0.0, fs: 0.0 };
@@ -442,7 +445,10 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
                 to_array(base, &sig.results, args);
                 STATUS_OK
             }
-            EXIT_TRAP => vm::raise_trap(store, (*cx).trap),
+            EXIT_TRAP => {
+                let code = (*cx).trap;
+                vm::raise_trap(store, if code == TrapCode::StackOverflow { (*store).vm.overflow_code() } else { code })
+            }
             _ => (*cx).status,
         };
         if let Some(depth) = depth

@@ -35,4 +35,4 @@ mod wide;
 
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;
-pub(crate) use frame::{InterpActivation, InterpStack, frames, visit_roots};
+pub(crate) use frame::{InterpActivation, InterpStack, frames, interrupt, visit_roots};

@@ -103,6 +103,10 @@ unsafe fn outside(cx: *mut Cx, args: *const u64, results: *mut u64, top: Sp, sig
         match exec::enter_function((*cx).store, callee, array) {
             STATUS_OK => {
                 from_array(array, &sig.results, results);
+                if (*cx).is_interrupted() {
+                    (*cx).trap = TrapCode::Interrupt;
+                    return EXIT_TRAP;
+                }
                 RESUME
             }
             STATUS_EXCEPTION => unwind(cx),
@@ -118,6 +122,11 @@ unsafe fn outside(cx: *mut Cx, args: *const u64, results: *mut u64, top: Sp, sig
 unsafe fn unwind(cx: *mut Cx) -> u64 {
     // SAFETY: the run was left (`Cx::leave`).
     unsafe {
+        // A loop can consist of a throw and its handler.
+        if (*cx).is_interrupted() {
+            (*cx).trap = TrapCode::Interrupt;
+            return EXIT_TRAP;
+        }
         match catch(&mut *cx) {
             Some(ip) => {
                 (*cx).ip = ip;

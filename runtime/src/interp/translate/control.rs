@@ -295,15 +295,21 @@ impl<'a> Translator<'a> {
         self.truncate(base)
     }
 
+    /// Whether a branch to a label leads backwards.
+    pub(super) fn is_behind(&self, label: usize) -> bool {
+        self.labels[label].position.is_some()
+    }
+
     pub(super) fn emit_branch(&mut self, label: usize) {
+        let back = self.is_behind(label);
         if let (Kind::Copy, true) = (self.last.kind, self.is_last_open()) {
             let at = self.last.start;
-            self.code[at] = address(handlers::copy_branch);
+            self.code[at] = address(if back { handlers::copy_branch::<true> } else { handlers::copy_branch::<false> });
             self.site(at + 1, label);
             self.last = Last::NONE;
             return;
         }
-        self.code.extend([address(handlers::branch), 0]);
+        self.code.extend([address(if back { handlers::branch::<true> } else { handlers::branch::<false> }), 0]);
         self.site(self.code.len() - 1, label);
         self.last = Last::NONE;
     }
@@ -401,8 +407,12 @@ impl<'a> Translator<'a> {
         let count = self.blocks[self.target(table.default())?].label_types().len();
         self.materialize_top(count)?;
         let from = self.top_slot(count)?;
-        let handler: Handler = if acc { handlers::branch_table::<A> } else { handlers::branch_table::<S<0>> };
-        self.code.extend([address(handler), fields(field, 0, 0, 0) | u64::from(table.len()) << 32]);
+        let handlers: [Handler; 2] = match acc {
+            true => [handlers::branch_table::<A, false>, handlers::branch_table::<A, true>],
+            false => [handlers::branch_table::<S<0>, false>, handlers::branch_table::<S<0>, true>],
+        };
+        let at = self.code.len();
+        self.code.extend([address(handlers[0]), fields(field, 0, 0, 0) | u64::from(table.len()) << 32]);
         // Branches that have to move something first go through an instruction sequence behind the table, one for each target.
         let mut stubs: Vec<(u32, usize)> = Vec::new();
         let mut known: HashMap<u32, usize> = HashMap::new();
@@ -422,6 +432,9 @@ impl<'a> Translator<'a> {
                     }
                 },
             };
+            if self.is_behind(label) {
+                self.code[at] = address(handlers[1]);
+            }
             self.code.push(0);
             self.site(self.code.len() - 1, label);
         }
