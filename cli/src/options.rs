@@ -122,13 +122,6 @@ pub fn apply(mut features: Features, switches: &[FeatureSwitch]) -> Features {
     features
 }
 
-/// What `--trace` can show.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TraceOption {
-    /// Each call of WASI: arguments, result, duration.
-    Wasi,
-}
-
 /// What the switches say about a proposal; the last one counts.
 pub fn switched(switches: &[FeatureSwitch], name: &str) -> Option<bool> {
     switches.iter().rev().find(|s| s.name == name).map(|s| s.on)

@@ -241,7 +241,8 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
 #[cold]
 fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> crate::Error {
     let module::Import { module: from, name, ty } = wanted;
-    IncompatibleImport { module: from.clone(), name: name.clone(), wanted: module.engine_entity(*ty), found }.into()
+    let (importer, wanted) = (module.name.clone(), module.engine_entity(*ty));
+    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }.into()
 }
 
 /// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").

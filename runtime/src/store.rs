@@ -12,6 +12,7 @@ use crate::interp::InterpStack;
 use crate::limiter::{Account, ResourceLimiter};
 use crate::registry::{KnownStubs, TypeRegistration};
 use crate::shared_memory::SharedMemory;
+use crate::trace::StoreTrace;
 use crate::value::{ExnRef, Roots};
 use crate::vm::heap::Heap;
 use crate::vm::{self, VmStore};
@@ -103,6 +104,8 @@ pub struct StoreOpaque {
     pub(crate) account: Account,
     /// The host's data (`*mut T`), for `Caller`.
     pub(crate) data: *mut u8,
+    /// If the engine has a tracer of calls: the calls that are under way.
+    pub(crate) trace: Option<Box<StoreTrace>>,
 }
 
 /// A store: instances with all that belongs to them, and the host's own data.
@@ -146,6 +149,7 @@ impl<T: 'static> Store<T> {
             engine: engine.clone(),
             account: Account::default(),
             data: std::ptr::null_mut(),
+            trace: StoreTrace::new(engine),
         };
         let inner = NonNull::from(Box::leak(Box::new(StoreInner { opaque, data })));
         let at = inner.as_ptr();

@@ -415,6 +415,7 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         if let Err(code) = (*stack).prepare((*store).vm.stack_size() as usize) {
             return vm::raise_trap(store, code);
         }
+        let depth = (*store).trace.is_some().then(|| crate::trace::depth(store));
         let (base, limit) = ((*stack).top, (*stack).limit());
         let sp = base.wrapping_add((sig.shared_slots() as i32 + HEADER) as usize);
         if sp as usize > limit as usize {
@@ -450,6 +451,11 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
             }
             _ => (*cx).status,
         };
+        if let Some(depth) = depth
+            && !matches!(status, STATUS_OK | STATUS_TAIL_CALL)
+        {
+            crate::trace::end(store, depth, status);
+        }
         drop(link);
         (*stack).top = base;
         status

@@ -376,6 +376,9 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
                         if cx.vmctx != frame.vmctx {
                             cx.enter_instance(frame.vmctx);
                         }
+                        if let Some(slot) = body.trace_slot {
+                            crate::trace::caught(cx.store, *frame.sp.offset(slot as isize) as u32);
+                        }
                         hand_over(frame, clause, object, (*context).pending_exn);
                         cx.sp = frame.sp;
                         return Some(body.words.as_ptr().wrapping_add(clause.target as usize));

@@ -7,6 +7,7 @@
 use super::super::code::{Catch, Reference, Sig, Try, Ty, slots};
 use super::super::control as handlers;
 use super::super::dispatch::{A, Handler, I, S, address};
+use super::super::trace;
 use super::emit::{Kind, Last, fields};
 use super::join::Condition;
 use super::operand::{Entry, Operand, Place};
@@ -455,6 +456,13 @@ impl<'a> Translator<'a> {
 
     /// Returns the topmost operands, which are not popped.
     pub(super) fn emit_return(&mut self) -> Result<()> {
+        if let Some(slot) = self.trace_slot {
+            let count = self.sig.results.len();
+            self.materialize_top(count)?;
+            let from = self.top_slot(count)?;
+            self.code.extend([address(trace::trace_leave), u64::from(slot as u32) | u64::from(from as u32) << 32]);
+            self.last = Last::NONE;
+        }
         if !self.sig.results.is_empty() {
             self.force_top()?;
         }
