@@ -33,6 +33,7 @@ Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad 
 #[derive(Subcommand)]
 enum Command {
     Compile(commands::compile::Opts),
+    Inspect(commands::inspect::Opts),
     Run(commands::run::Opts),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
     };
     let outcome = match cli.command {
         Command::Compile(opts) => commands::compile::run(opts),
+        Command::Inspect(opts) => commands::inspect::run(opts),
         Command::Run(opts) => commands::run::run(opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),

@@ -63,7 +63,7 @@ mod value;
 mod vm;
 mod waiters;
 
-pub use artifact::{ArtifactError, ArtifactErrorKind, WASMC_VERSION};
+pub use artifact::{ArtifactContents, ArtifactError, ArtifactErrorKind, WASMC_VERSION};
 pub use caller::Caller;
 pub use config::{Config, Tier};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
