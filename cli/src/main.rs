@@ -2,10 +2,12 @@
 //! the outcome into an exit code. Errors are reported in one place, so that all look alike.
 
 mod commands;
+mod dwarf;
 mod exit;
 mod input;
 mod invoke;
 mod options;
+mod profile;
 mod report;
 mod wast;
 

@@ -81,7 +81,7 @@ impl fmt::Display for Backtrace {
 }
 
 /// Names of functions by module, as far as they were needed: decoding a name section once a frame would take long.
-type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
+pub(crate) type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
 
 /// A frame of a backtrace.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl FrameInfo {
         self.look_up_name(&mut Names::default())
     }
 
-    fn look_up_name(&self, names: &mut Names) -> Option<String> {
+    pub(crate) fn look_up_name(&self, names: &mut Names) -> Option<String> {
         let defined = self.module.env.defined_func(self.func)?;
         if let Code::Loaded(code) = &self.module.code
             && let Some(name) = code.function_name(defined)
@@ -130,6 +130,21 @@ impl FrameInfo {
             Some(name) => f.write_str(&name),
             None => write!(f, "<wasm function {}>", self.func.as_u32()),
         }
+    }
+
+    /// The WebAssembly binary that offsets refer to; `None` if the artifact was stripped of it.
+    pub fn module_wasm(&self) -> Option<&[u8]> {
+        self.module.wasm()
+    }
+
+    /// What is declared in the module.
+    pub(crate) fn env(&self) -> &wasmc_environ::Module {
+        &self.module.env
+    }
+
+    /// A number that only frames of the same module share, as long as one of them lives.
+    pub fn module_key(&self) -> usize {
+        Arc::as_ptr(&self.module).addr()
     }
 
     /// The module's name: the one in its name section, or the one that it was given when it was loaded.

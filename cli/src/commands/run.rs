@@ -4,7 +4,7 @@
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
-use crate::{invoke, report};
+use crate::{invoke, profile, report};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -83,6 +83,8 @@ pub struct Opts {
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
+    #[command(flatten)]
+    profile: profile::ProfileOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -127,6 +129,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         named.push((m.name.as_str(), load(&engine, &opts, &m.path)?, m.path.as_path()));
     }
 
+    opts.profile.start(&opts.file, named.iter().map(|(_, module, _)| module).chain([&main]))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
     for module in named.iter().map(|(_, module, _)| module).chain([&main]) {
@@ -145,6 +148,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
 fn first_to_end() {
     static END: Mutex<()> = Mutex::new(());
     std::mem::forget(END.lock());
+    profile::finish();
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.

@@ -52,6 +52,11 @@ impl InterpStack {
         Ok(())
     }
 
+    /// The addresses of the stack; empty before it is made.
+    pub(super) fn range(&self) -> core::ops::Range<usize> {
+        self.base.addr()..self.base.addr() + self.slots * 8
+    }
+
     /// Where frames have to end.
     pub(super) fn limit(&self) -> *mut u64 {
         self.base.wrapping_add(self.slots - SLACK)

@@ -8,6 +8,7 @@
 //! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
+//! * `sample`: frames at any moment, for the profiler
 //! * `simd`: what vector instructions compute
 //! * `translate`: from WebAssembly to instructions
 
@@ -23,6 +24,7 @@ mod joined;
 mod memory;
 mod numeric;
 mod outside;
+pub(crate) mod sample;
 mod simd;
 mod table;
 #[cfg(test)]
