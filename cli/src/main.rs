@@ -2,6 +2,7 @@
 //! the outcome into an exit code. Errors are reported in one place, so that all look alike.
 
 mod commands;
+mod coredump;
 mod dwarf;
 mod exit;
 mod input;

@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) keep_locals: bool,
 }
 
 impl Default for Config {
@@ -45,6 +46,7 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            keep_locals: false,
         }
     }
 }
@@ -93,6 +95,13 @@ impl Config {
     #[must_use]
     pub fn compiler(mut self, compiler: Arc<dyn JitCompiler>) -> Self {
         self.compiler = Some(compiler);
+        self
+    }
+
+    /// Whether traps keep the locals of interpreted functions, for a [`CoreDump`](crate::CoreDump). Native code's cannot be had.
+    #[must_use]
+    pub fn keep_locals(mut self, on: bool) -> Self {
+        self.keep_locals = on;
         self
     }
 

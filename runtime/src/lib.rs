@@ -36,6 +36,7 @@ mod caller;
 mod code;
 mod config;
 mod context;
+mod coredump;
 mod engine;
 mod error;
 mod exec;
@@ -69,6 +70,7 @@ pub use artifact::{ArtifactContents, ArtifactError, ArtifactErrorKind, WASMC_VER
 pub use caller::Caller;
 pub use config::{Config, Tier};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use coredump::CoreDump;
 pub use engine::Engine;
 pub use error::{Error, Exit, HostPanic, IncompatibleImport, Result, ThrownException, UnknownImport};
 pub use extern_::{Export, Extern};

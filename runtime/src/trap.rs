@@ -2,6 +2,7 @@
 //! names are looked up when they are asked for, since most traps of programs that expect traps are never printed.
 
 use crate::code::Code;
+use crate::interp::LocalValue;
 use crate::module::ModuleInner;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -89,11 +90,34 @@ pub struct FrameInfo {
     module: Arc<ModuleInner>,
     func: FuncIndex,
     offset: Option<u32>,
+    /// Of an interpreted frame, where the configuration asks for it.
+    state: Option<Arc<FrameState>>,
+}
+
+/// What is known of an interpreted frame beyond where it is.
+pub(crate) struct FrameState {
+    /// Address of the `InstanceData`, to tell instances of the same module apart.
+    pub(crate) instance: usize,
+    /// Parameters and locals; `None` where a value cannot be shown.
+    pub(crate) locals: Box<[Option<LocalValue>]>,
 }
 
 impl FrameInfo {
     pub(crate) fn new(module: Arc<ModuleInner>, func: FuncIndex, offset: Option<u32>) -> Self {
-        Self { module, func, offset: offset.filter(|o| *o != u32::MAX) }
+        Self { module, func, offset: offset.filter(|o| *o != u32::MAX), state: None }
+    }
+
+    /// Adds what is known of an interpreted frame.
+    pub(crate) fn keep_state(&mut self, instance: usize, locals: Box<[Option<LocalValue>]>) {
+        self.state = Some(Arc::new(FrameState { instance, locals }));
+    }
+
+    pub(crate) fn state(&self) -> Option<&FrameState> {
+        self.state.as_deref()
+    }
+
+    pub(crate) fn module(&self) -> &Arc<ModuleInner> {
+        &self.module
     }
 
     /// The function's index in its module; imports count.

@@ -4,7 +4,7 @@
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
-use crate::{invoke, profile, report};
+use crate::{coredump, invoke, profile, report};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -85,6 +85,8 @@ pub struct Opts {
     trust_artifacts: bool,
     #[command(flatten)]
     profile: profile::ProfileOpts,
+    #[command(flatten)]
+    coredump: coredump::CoreDumpOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -118,7 +120,9 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .tier(tier)
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
+        .keep_locals(opts.coredump.wanted())
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
+    opts.coredump.check()?;
     let engine = Engine::new(config)?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
@@ -137,6 +141,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
     let outcome = start(&opts, &mut linker, &mut store, &main, named);
+    opts.coredump.write(Some(&store), &outcome, &opts.file);
     // The process ends here: unmapping what it used would only cost time.
     std::mem::forget((store, linker, main));
     first_to_end();
@@ -168,9 +173,12 @@ fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Opti
         ));
     }
     let fork = |host: &mut Host| Host { wasi: host.wasi.share().context() };
-    let on_end = |error| {
+    let (coredump, file) = (opts.coredump.clone(), opts.file.clone());
+    let on_end = move |error| {
         first_to_end();
-        let code = finish(Err(error)).unwrap_or_else(|e| {
+        let outcome = Err(error);
+        coredump.write(None::<Store<Host>>, &outcome, &file);
+        let code = finish(outcome).unwrap_or_else(|e| {
             report::error(&e);
             ExitCode::of(&e)
         });

@@ -272,7 +272,8 @@ impl<'a> Translator<'a> {
         let tries = core::mem::take(&mut self.tries);
         let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
         let roots = self.root_slots();
-        Ok(Body { words: self.code.into_boxed_slice(), entry: 1, wasm_start, map: self.map.into_boxed_slice(), tries, roots })
+        let first_local = self.temporaries.map_or(0, |_| operand::TEMPORARY_SLOTS);
+        Ok(Body { words: self.code.into_boxed_slice(), entry: 1, wasm_start, first_local, map: self.map.into_boxed_slice(), tries, roots })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.
