@@ -106,7 +106,13 @@ fn folded(profile: &Profile) -> String {
 /// Names the code of modules for `perf`, which looks for this file when it reports.
 fn write_perf_map<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Result<()> {
     let path = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
-    let map: String = modules.into_iter().map(Module::perf_map).collect();
+    let mut map = String::new();
+    for line in modules.into_iter().map(Module::perf_map).collect::<String>().lines() {
+        // Start, size, name.
+        let mut parts = line.splitn(3, ' ');
+        let (Some(start), Some(size), Some(name)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        map.push_str(&format!("{start} {size} {}\n", readable(name)));
+    }
     if map.is_empty() {
         return Ok(());
     }
