@@ -201,8 +201,11 @@ fn the_command_line() {
     let folded = std::fs::read_to_string(dir.path().join("p.folded")).expect("a profile");
     assert!(folded.lines().all(|l| l.rsplit_once(' ').is_some_and(|(s, n)| s.contains(";_start") && n.parse::<u64>().is_ok())), "{folded}");
     // Names for perf, in a file that has the process's number.
-    let mut child =
-        command(wasmc_tests::wasmc()).current_dir(dir.path()).args(["run", "--profile", "perf", "p.wat"]).spawn().expect("a process");
+    let mut child = command(wasmc_tests::wasmc())
+        .current_dir(dir.path())
+        .args(["run", "--no-cache", "--profile", "perf", "p.wat"])
+        .spawn()
+        .expect("a process");
     let map = format!("/tmp/perf-{}.map", child.id());
     assert!(child.wait().expect("its end").success());
     let names = std::fs::read_to_string(&map).expect("names");

@@ -15,7 +15,7 @@ mod validate;
 
 pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
-pub(crate) use load::{open, verify_all, verify_messages};
+pub(crate) use load::{open, open_file, verify_all, verify_messages};
 pub(crate) use validate::{Invalid, validate, validate_messages};
 
 use std::path::PathBuf;

@@ -10,6 +10,7 @@
 //! * `outside`: calls that leave the interpreter or the instance
 //! * `sample`: frames at any moment, for the profiler
 //! * `simd`: what vector instructions compute
+//! * `trace`: reporting calls, in code that was translated for it
 //! * `translate`: from WebAssembly to instructions
 
 mod atomic;
@@ -30,11 +31,12 @@ mod simd;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod translate;
 mod vector;
 mod wide;
 
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;
-pub(crate) use frame::{InterpActivation, InterpStack, frames, visit_roots};
+pub(crate) use frame::{InterpActivation, InterpStack, frames, interrupt, visit_roots};
 pub(crate) use locals::{LocalValue, declared_locals, locals};
