@@ -27,6 +27,7 @@ mod run_tests;
 
 pub use isa::{Cpu, OptLevel, host_features};
 pub use jit::Jit;
+pub use output::write_file;
 pub use target_lexicon::Triple;
 pub use wasmc_environ::jit::{CompileError, Interpret};
 

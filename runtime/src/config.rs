@@ -34,6 +34,7 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) keep_locals: bool,
     pub(crate) call_tracer: Option<Arc<CallTracer>>,
     pub(crate) interrupt_signal: Option<i32>,
 }
@@ -48,6 +49,7 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            keep_locals: false,
             call_tracer: None,
             interrupt_signal: None,
         }
@@ -108,6 +110,13 @@ impl Config {
     #[must_use]
     pub fn compiler(mut self, compiler: Arc<dyn JitCompiler>) -> Self {
         self.compiler = Some(compiler);
+        self
+    }
+
+    /// Whether traps keep the locals of interpreted functions, for a [`CoreDump`](crate::CoreDump). Native code's cannot be had.
+    #[must_use]
+    pub fn keep_locals(mut self, on: bool) -> Self {
+        self.keep_locals = on;
         self
     }
 

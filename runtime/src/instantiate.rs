@@ -309,6 +309,7 @@ unsafe fn define(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> 
     unsafe {
         let code = &mut (*(*this).store).vm.code;
         code.insert(&(*this).module);
+        crate::profile::module_used(&(*this).module);
         bind_imports(this, imports)?;
         func_refs(this);
         memories(this)?;

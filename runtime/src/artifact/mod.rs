@@ -3,6 +3,7 @@
 //! says what differs and what to do. What cannot be checked is the machine code itself: an artifact is trusted as an
 //! executable is, and the checks find mistakes, damage and foreign files.
 
+mod contents;
 mod digest;
 mod header;
 mod load;
@@ -12,6 +13,7 @@ pub(crate) mod testing;
 mod tests;
 mod validate;
 
+pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
 pub(crate) use load::{open, open_file, verify_all, verify_messages};
 pub(crate) use validate::{Invalid, validate, validate_messages};

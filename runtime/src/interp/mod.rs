@@ -8,6 +8,7 @@
 //! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
+//! * `sample`: frames at any moment, for the profiler
 //! * `simd`: what vector instructions compute
 //! * `trace`: reporting calls, in code that was translated for it
 //! * `translate`: from WebAssembly to instructions
@@ -21,9 +22,11 @@ mod dispatch;
 mod forms;
 mod frame;
 mod joined;
+mod locals;
 mod memory;
 mod numeric;
 mod outside;
+pub(crate) mod sample;
 mod simd;
 mod table;
 #[cfg(test)]
@@ -36,3 +39,4 @@ mod wide;
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;
 pub(crate) use frame::{InterpActivation, InterpStack, frames, interrupt, visit_roots};
+pub(crate) use locals::{LocalValue, declared_locals, locals};

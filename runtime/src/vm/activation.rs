@@ -16,7 +16,7 @@ pub(crate) use arch::{land, lazy_exit, lazy_exit_area, raise, resume};
 
 use super::interrupt::Inside;
 use super::stack::Stack;
-use super::{VmStore, backtrace, signals};
+use super::{VmStore, backtrace, profile, signals};
 use crate::Result;
 use crate::interp::InterpActivation;
 use crate::store::StoreOpaque;
@@ -75,6 +75,8 @@ pub(crate) struct Activation {
 /// A run of the interpreter in its store's list; leaves it when dropped.
 pub(crate) struct InterpLink<'a> {
     activation: &'a mut Activation,
+    /// Dropped after the activation has left the list.
+    _profiled: profile::Entered,
 }
 
 impl Activation {
@@ -101,7 +103,7 @@ impl Activation {
             (*self.store).vm.activations = self;
             compiler_fence(Ordering::SeqCst);
         }
-        InterpLink { activation: self }
+        InterpLink { _profiled: profile::enter(self.store), activation: self }
     }
 }
 
@@ -187,6 +189,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         if stack == 0 && (stack_pointer() as u64) < (*vm).context.host_stack_limit {
             return super::raise_trap(store, (*vm).overflow_code());
         }
+        let _profiled = profile::enter(store);
         let mut activation = Activation {
             sp: 0,
             fp: 0,

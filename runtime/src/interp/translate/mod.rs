@@ -280,8 +280,9 @@ impl<'a> Translator<'a> {
         let tries = core::mem::take(&mut self.tries);
         let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
         let roots = self.root_slots();
+        let first_local = self.temporaries.map_or(0, |_| operand::TEMPORARY_SLOTS);
         let (words, map, trace_slot) = (self.code.into_boxed_slice(), self.map.into_boxed_slice(), self.trace_slot);
-        Ok(Body { words, entry: 1, wasm_start, map, tries, roots, trace_slot })
+        Ok(Body { words, entry: 1, wasm_start, first_local, map, tries, roots, trace_slot })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.
