@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod input;
 mod invoke;
+mod meter;
 mod options;
 mod report;
 mod wast;

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::Builtin;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode, validate_body};
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{CompileError, Interpret};
@@ -53,6 +54,8 @@ pub struct Options<'a> {
     pub interpret: &'a [Interpret],
     /// Options that change code.
     pub tunables: &'a Tunables,
+    /// What instructions cost in metered code, if not 1 each.
+    pub costs: Option<&'a CostTable>,
     /// Proposals that are on.
     pub features: &'a Features,
     /// What to make.
@@ -120,6 +123,7 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
 
     let isa = &*options.target.isa;
     let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
+    env.costs = options.costs;
     if options.features.branch_hinting {
         env.hints = BranchHints::read(wasm);
     }

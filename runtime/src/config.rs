@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use wasmc_environ::Tunables;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{Interpret, JitCompiler};
 use wasmc_environ::limits;
@@ -33,6 +34,7 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) costs: Option<Arc<CostTable>>,
 }
 
 impl Default for Config {
@@ -45,6 +47,7 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            costs: None,
         }
     }
 }
@@ -67,6 +70,22 @@ impl Config {
     #[must_use]
     pub fn static_memory(mut self, on: bool) -> Self {
         self.tunables.static_memory = on;
+        self
+    }
+
+    /// Whether instructions are counted, and fuel limits them ([`Store::set_fuel`](crate::Store::set_fuel)). All code of an engine is
+    /// metered, or none: artifacts for one that meters are compiled with `wasmc compile --meter`.
+    #[must_use]
+    pub fn meter(mut self, on: bool) -> Self {
+        self.tunables.meter = on;
+        self
+    }
+
+    /// What instructions and host functions cost where code is metered; without it, 1 and nothing. Artifacts bring the table
+    /// that they were compiled with: if none is set here, that of the first one holds for the engine.
+    #[must_use]
+    pub fn costs(mut self, costs: Arc<CostTable>) -> Self {
+        self.costs = Some(costs);
         self
     }
 
@@ -129,6 +148,7 @@ impl std::fmt::Debug for Config {
             .field("tier", &self.tier)
             .field("interpret", &self.interpret)
             .field("verify_text", &self.verify_text)
+            .field("costs", &self.costs)
             .finish()
     }
 }

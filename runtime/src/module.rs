@@ -2,7 +2,7 @@
 //! stores of its engine.
 
 use crate::Result;
-use crate::artifact::{self, HostChecks};
+use crate::artifact::{self, ArtifactError, HostChecks};
 use crate::code::{Code, LoadedCode};
 use crate::config::Tier;
 use crate::engine::Engine;
@@ -278,6 +278,7 @@ impl Module {
                     interpret: config.interpret.clone(),
                     features: config.features.clone(),
                     tunables: config.tunables.clone(),
+                    costs: if config.tunables.meter { engine.costs().get().cloned() } else { None },
                 };
                 let mut code = LoadedCode::from_jit(compiler.compile(bytes, &options)?).context("code made in memory")?;
                 let env = code.take_module();
@@ -314,13 +315,23 @@ impl Module {
         let path = path.as_ref();
         let config = engine.config();
         let checks = HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() };
-        let mut code = artifact::open(path, &checks)?;
+        let mut code = artifact::open(path, &checks.for_meter(config.tunables.meter))?;
+        if config.tunables.meter {
+            let agreed = engine.costs().agree(code.meta().costs.as_ref());
+            agreed.map_err(|e| ArtifactError { path: path.to_owned(), kind: e.into() })?;
+        }
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
         let env = code.take_module();
         let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, name: file_name(path) };
         Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts).with_context(|| path.display().to_string())?) })
+    }
+
+    /// Whether the code of an artifact is metered, which an engine has to be made for ([`Config::meter`](crate::Config::meter)).
+    /// `None` if the file is no artifact; why, loading it will say.
+    pub fn is_metered_artifact(path: impl AsRef<Path>) -> Option<bool> {
+        artifact::is_metered(path.as_ref())
     }
 
     /// The engine that the module was made with.

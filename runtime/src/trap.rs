@@ -96,6 +96,14 @@ impl FrameInfo {
         Self { module, func, offset: offset.filter(|o| *o != u32::MAX) }
     }
 
+    pub(crate) fn module(&self) -> &ModuleInner {
+        &self.module
+    }
+
+    pub(crate) fn func(&self) -> FuncIndex {
+        self.func
+    }
+
     /// The function's index in its module; imports count.
     pub fn func_index(&self) -> u32 {
         self.func.as_u32()

@@ -55,6 +55,8 @@ pub struct Opts {
     /// Check every memory access explicitly instead of relying on 8 GiB of reserved address space.
     #[arg(long)]
     explicit_bounds: bool,
+    #[command(flatten)]
+    meter: crate::meter::CompileOpts,
     /// Print nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -89,7 +91,8 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, ..Tunables::default() },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, meter: opts.meter.meter(), ..Tunables::default() },
+        costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: (!opts.quiet).then_some(&update as &(dyn Fn(usize, usize) + Sync)),
     };

@@ -83,6 +83,8 @@ pub struct Opts {
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
+    #[command(flatten)]
+    meter: crate::meter::RunOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -117,7 +119,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(config)?;
+    let engine = Engine::new(opts.meter.configure(config, &opts.file)?)?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
     for m in &opts.module {
@@ -133,7 +135,9 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
+    opts.meter.begin(&mut store)?;
     let outcome = start(&opts, &mut linker, &mut store, &main, named);
+    opts.meter.report(&mut store);
     // The process ends here: unmapping what it used would only cost time.
     std::mem::forget((store, linker, main));
     first_to_end();

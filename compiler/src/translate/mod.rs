@@ -13,6 +13,7 @@ mod control;
 mod convert;
 mod env;
 mod exception;
+mod fuel;
 mod global;
 mod legacy;
 mod memory;
@@ -99,8 +100,8 @@ fn translate_body(
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
     let start = body.range().start;
-    if env.tunables.meter || env.tunables.trace {
-        return Err(DecodeError::unsupported("counting instructions or tracing calls in compiled code", start).into());
+    if env.tunables.trace {
+        return Err(DecodeError::unsupported("tracing calls in compiled code", start).into());
     }
     let func = env.module.func_index(index);
     out.clear();
@@ -123,6 +124,8 @@ fn translate_body(
         t.declare_locals(count, ValType::from_wasmparser(ty, offset)?);
     }
 
+    t.begin_metering(body);
+
     let mut reader = locals.get_binary_reader();
     reader.set_features(*validator.features());
     let mut operators = OperatorsReader::new_with_allocs(reader, std::mem::take(&mut cx.operators));
@@ -130,7 +133,7 @@ fn translate_body(
         let (op, offset) = operators.read_with_offset().map_err(DecodeError::from)?;
         validator.op(offset, &op).map_err(DecodeError::from)?;
         t.set_offset(offset)?;
-        t.operator(&op)?;
+        t.metered_operator(&op)?;
     }
     operators.finish().map_err(DecodeError::from)?;
     cx.operators = operators.into_allocations();
@@ -176,6 +179,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     tries: Option<std::vec::IntoIter<legacy::TryShape>>,
     /// The hints for the branches to come.
     hints: &'a [BranchHint],
+    /// What metered code charges for.
+    meter: fuel::Meter,
     /// Whether the current block is only reached by branches that are unlikely.
     cold: bool,
     /// How many operands all branches so far carry and all blocks take.
@@ -217,6 +222,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             dead_depth: 0,
             tries: None,
             hints: &[],
+            meter: fuel::Meter::default(),
             cold: false,
             carried: 0,
             touched: 0,

@@ -19,6 +19,8 @@ pub(super) enum Region {
     Exceptions,
     /// Slots of the frame that hold references across calls.
     Roots,
+    /// Counters of metered code.
+    Meter,
     /// A memory, by its index; imported ones and those above a limit share one.
     Memory(MemoryIndex),
     /// A global, by its index; imported ones and those above a limit share one.
@@ -42,6 +44,7 @@ impl Region {
             Self::Tables => 2,
             Self::Exceptions => 3,
             Self::Roots => 4,
+            Self::Meter => 5,
             Self::Memory(i) => own(MEMORIES, i.as_u32()),
             Self::Global(i) => own(GLOBALS, i.as_u32()),
         }
@@ -53,6 +56,7 @@ impl Region {
             2 => "tables",
             3 => "exceptions",
             4 => "roots",
+            5 => "counters",
             MEMORIES => "imported memories",
             id if id < GLOBALS => "memory",
             GLOBALS => "imported globals",

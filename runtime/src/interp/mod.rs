@@ -5,7 +5,7 @@
 //! * `code`: translated functions, and what a module keeps of them
 //! * `frame`: the value stack, frames, and walking them
 //! * `dispatch`: handlers, operands, accumulators
-//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
+//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `meter`, `table`, `vector`, `wide`: the instructions
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
 //! * `simd`: what vector instructions compute
@@ -21,6 +21,7 @@ mod forms;
 mod frame;
 mod joined;
 mod memory;
+mod meter;
 mod numeric;
 mod outside;
 mod simd;

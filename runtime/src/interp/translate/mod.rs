@@ -11,6 +11,7 @@
 //! * `join`: conditions of branches and selections
 //! * `address`, `atomic`: memory accesses
 //! * `control`: blocks, branches, returns, exceptions
+//! * `fuel`: metering
 //! * `legacy`: exceptions in their first form
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
@@ -23,6 +24,7 @@ mod atomic;
 mod call;
 mod control;
 mod emit;
+mod fuel;
 mod join;
 mod legacy;
 mod operand;
@@ -140,6 +142,8 @@ struct Translator<'a> {
     reachable: bool,
     /// Blocks begun in unreachable code.
     skipped: u32,
+    /// If the engine meters.
+    meter: Option<fuel::Meter>,
 }
 
 /// Translates a function; the result is its first instruction.
@@ -207,6 +211,7 @@ impl<'a> Translator<'a> {
             roots: Vec::new(),
             reachable: true,
             skipped: 0,
+            meter: None,
         }
     }
 
@@ -239,12 +244,13 @@ impl<'a> Translator<'a> {
         self.max = at;
         self.floor = self.code.len();
         self.begin_function();
+        self.begin_metering(&body);
 
         let mut operators = wasmc_environ::wasmparser::OperatorsReader::new(reader.get_binary_reader());
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             self.offset = offset as u32;
-            self.operator(&operator)?;
+            self.metered_operator(&operator)?;
             if self.max > MAX_FRAME {
                 bail!("a function needs {} MiB of stack for one frame", MAX_FRAME >> 17);
             }
