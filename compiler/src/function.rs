@@ -1,6 +1,7 @@
 //! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
+use crate::fuse::{fuse_charges, wasm_offset};
 use crate::symbols::Symbol;
 use crate::translate::from_clif;
 use cranelift_codegen::binemit::Reloc;
@@ -79,13 +80,16 @@ pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result
         false => None,
     };
     let buffer = &compiled.buffer;
+    let mut code: Box<[u8]> = buffer.data().into();
+    fuse_charges(&mut code, buffer, isa);
+    let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
     Ok(CompiledFunction {
-        code: buffer.data().into(),
+        code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
         traps: traps(buffer),
-        addresses: addresses(buffer),
+        addresses: addresses(buffer, metered),
         handlers: handlers(buffer)?,
         stack_maps,
         slots,
@@ -116,7 +120,7 @@ fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRec
     traps.into()
 }
 
-fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[AddressRecord]> {
+fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, metered: bool) -> Box<[AddressRecord]> {
     let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
     let mut push = |code_offset, wasm_offset| {
         if records.last().is_none_or(|r| r.wasm_offset != wasm_offset) {
@@ -129,7 +133,14 @@ fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[Add
             push(end, NO_WASM_OFFSET);
         }
         if l.end > l.start {
-            push(l.start, if l.loc.is_default() { NO_WASM_OFFSET } else { l.loc.bits() });
+            push(
+                l.start,
+                match l.loc.is_default() {
+                    true => NO_WASM_OFFSET,
+                    false if metered => wasm_offset(l.loc.bits()),
+                    false => l.loc.bits(),
+                },
+            );
             end = l.end;
         }
     }

@@ -7,6 +7,7 @@
 mod elf;
 mod facts;
 mod function;
+mod fuse;
 mod image;
 mod interpret;
 mod isa;

@@ -208,13 +208,19 @@ pub(crate) unsafe fn settle(store: *mut StoreOpaque, code: TrapCode, innermost: 
         if !is_metered(&(*store).engine) {
             return;
         }
-        // Fuel is compared before it is taken. At an exhausted stack or an interruption, code may stand anywhere in a region, before
-        // the charge too; so these count the region as a whole.
+        let counters = &mut (*store).vm.context.meter;
+        // Compiled code takes the fuel for a region, and finds then that there was not enough.
+        if counters.fuel < 0 {
+            let cost = innermost.and_then(|frame| with_body(frame, meter::region_of)).map_or(0, |region| region.cost);
+            counters.fuel = counters.fuel.saturating_add_unsigned(cost).max(0);
+            return;
+        }
+        // At an exhausted stack or an interruption, code may stand anywhere in a region, before the charge too; so these count the
+        // region as a whole.
         if matches!(code, TrapCode::OutOfFuel | TrapCode::StackOverflow | TrapCode::Interrupt) {
             return;
         }
-        let Some(rest) = innermost.and_then(|frame| undone(frame.module(), frame)) else { return };
-        let counters = &mut (*store).vm.context.meter;
+        let Some(rest) = innermost.and_then(|frame| with_body(frame, |b, c, o| Some(meter::after(b, c, o)))) else { return };
         counters.fuel = counters.fuel.saturating_add_unsigned(rest.cost);
         if (*store).engine.costs().get().is_some() {
             counters.instructions = counters.instructions.saturating_sub(rest.instructions);
@@ -222,14 +228,15 @@ pub(crate) unsafe fn settle(store: *mut StoreOpaque, code: TrapCode, innermost: 
     }
 }
 
-/// What comes behind a frame's instruction in its region.
-fn undone(module: &ModuleInner, frame: &FrameInfo) -> Option<meter::Charge> {
+/// Calls `f` with the body of a frame's function, the costs, and the offset of the frame's instruction.
+fn with_body<R>(frame: &FrameInfo, f: impl FnOnce(&FunctionBody<'_>, Option<&CostTable>, u64) -> Option<R>) -> Option<R> {
+    let module = frame.module();
     let offset = u64::from(frame.module_offset()?);
     let defined = module.env.defined_func(frame.func())?;
     let range = module.env.bodies.get(defined.index())?;
     let bytes = module.wasm()?.get(range.start as usize..range.end as usize)?;
     let body = FunctionBody::new(BinaryReader::new(bytes, range.start));
-    Some(meter::after(&body, module.engine.costs().get().map(|c| &**c), offset))
+    f(&body, module.engine.costs().get().map(|c| &**c), offset)
 }
 
 impl StoreOpaque {

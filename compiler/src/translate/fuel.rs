@@ -1,12 +1,13 @@
 //! Metering: counts of instructions, and fuel. The pinned register holds the fuel that is left (`docs/abi.md`). Each region of
-//! `environ::meter` begins with a comparison that traps if the region costs more than that, and a subtraction; so at any
+//! `environ::meter` begins with a comparison that traps if the region costs more than that, and a subtraction (`fuse.rs` makes one of both); so at any
 //! instruction that can trap, throw or call, the register says what is left, and nothing was done that was not paid for.
 //! The other counters are in memory: instructions where they are not the same number as the cost, and entered functions.
 
 use super::FuncTranslator;
 use super::region::Region as AliasRegion;
+use crate::fuse::CHARGE;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, types};
+use cranelift_codegen::ir::{InstBuilder, SourceLoc, types};
 use std::iter::Peekable;
 use std::vec::IntoIter;
 use wasmc_environ::TrapCode;
@@ -70,12 +71,18 @@ impl FuncTranslator<'_, '_> {
         // The sum of what a body's instructions cost is far below 2^63 (`costs::MAX_INSTRUCTION_COST`).
         let cost = region.cost as i64;
         if cost != 0 {
+            let location = self.builder.srcloc();
+            // A default location means that there is none.
+            if location.bits() & CHARGE == 0 {
+                self.builder.set_srcloc(SourceLoc::new(location.bits() | CHARGE));
+            }
             let left = self.builder.ins().get_pinned_reg(types::I64);
             let price = self.builder.ins().iconst(types::I64, cost);
             let short = self.builder.ins().icmp(IntCC::SignedLessThan, left, price);
             self.trap_if(short, TrapCode::OutOfFuel);
             let rest = self.builder.ins().isub(left, price);
             self.builder.ins().set_pinned_reg(rest);
+            self.builder.set_srcloc(location);
         }
         if self.env.costs.is_some() {
             self.add_to_counter(offsets::STORE_INSTRUCTIONS, region.instructions as i64);

@@ -47,6 +47,13 @@ pub fn regions(body: &FunctionBody<'_>, costs: Option<&CostTable>) -> Vec<Region
     regions
 }
 
+/// The region of the instruction at `offset`.
+pub fn region_of(body: &FunctionBody<'_>, costs: Option<&CostTable>, offset: u64) -> Option<Region> {
+    let regions = regions(body, costs);
+    let after = regions.partition_point(|r| r.start <= offset);
+    after.checked_sub(1).map(|i| regions[i])
+}
+
 /// What comes behind the instruction at `offset` in its region: charged for, but not executed if that instruction traps.
 pub fn after(body: &FunctionBody<'_>, costs: Option<&CostTable>, offset: u64) -> Charge {
     let mut found = false;
