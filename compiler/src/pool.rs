@@ -294,6 +294,7 @@ impl Default for Worker {
 impl Worker {
     fn compile(&mut self, shared: &Shared<'_>, symbol: Symbol, work: Work<'_>) -> Result<CompiledFunction, CompileError> {
         self.context.clear();
+        self.translate.accesses.clear();
         // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
         // a third of which have handlers, that took 40 % of the compile time.
         self.context.func.dfg.exception_tables.clear();
@@ -309,7 +310,8 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep).map_err(|m| codegen_error(shared, symbol, m)),
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &self.translate.accesses)
+                .map_err(|m| codegen_error(shared, symbol, m)),
         }
     }
 

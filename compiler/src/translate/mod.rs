@@ -36,7 +36,7 @@ mod robust_tests;
 mod tests;
 
 pub use env::{ModuleEnv, clif_type};
-pub use trap::{from_clif, trap_code};
+pub use trap::{access_of, from_clif, trap_code};
 
 use crate::symbols::Symbol;
 use control::Frame;
@@ -58,6 +58,8 @@ pub struct TranslateContext {
     validator: FuncValidatorAllocations,
     operators: OperatorsReaderAllocations,
     buffers: Buffers,
+    /// Offsets of the accesses to memories in the function that was translated last, if that is metered.
+    pub accesses: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -124,6 +126,8 @@ fn translate_body(
         t.declare_locals(count, ValType::from_wasmparser(ty, offset)?);
     }
 
+    t.accesses = std::mem::take(&mut cx.accesses);
+    t.accesses.clear();
     t.begin_metering(body);
 
     let mut reader = locals.get_binary_reader();
@@ -138,7 +142,8 @@ fn translate_body(
     operators.finish().map_err(DecodeError::from)?;
     cx.operators = operators.into_allocations();
 
-    let FuncTranslator { builder, mut buffers, .. } = t;
+    let FuncTranslator { builder, mut buffers, accesses, .. } = t;
+    cx.accesses = accesses;
     builder.finalize(env.isa.frontend_config());
     buffers.clear();
     cx.builder = builder_cx;
@@ -181,6 +186,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     hints: &'a [BranchHint],
     /// What metered code charges for.
     meter: fuel::Meter,
+    /// In metered code, offsets of the accesses to memories.
+    accesses: Vec<u32>,
     /// Whether the current block is only reached by branches that are unlikely.
     cold: bool,
     /// How many operands all branches so far carry and all blocks take.
@@ -223,6 +230,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             tries: None,
             hints: &[],
             meter: fuel::Meter::default(),
+            accesses: Vec::new(),
             cold: false,
             carried: 0,
             touched: 0,

@@ -6,7 +6,7 @@
 
 use super::FuncTranslator;
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, AliasRegionSet, Endianness, MemFlagsData};
-use wasmc_environ::{GlobalIndex, MemoryIndex, TrapCode};
+use wasmc_environ::{GlobalIndex, MemoryIndex};
 
 /// A disjoint part of the state.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Flags of an access to a memory, of any alignment, where a fault means an access out of bounds.
     pub(super) fn memory_flags(&mut self, memory: MemoryIndex) -> MemFlagsData {
-        let code = super::trap::trap_code(TrapCode::MemoryOutOfBounds);
+        let code = self.access_code();
         MemFlagsData::new()
             .with_endianness(Endianness::Little)
             .with_trap_code(Some(code))
