@@ -132,4 +132,8 @@ builtins! {
     fallible memory_atomic_notify(I32, I64, I32) -> I32;
     /// Fused multiply-add (`f64x2.relaxed_madd`), a lane at a time, where the target has no instruction for it.
     infallible fma_f64(F64, F64, F64) -> F64;
+    /// Copies between ranges that were checked and may overlap: address of the destination, of the source, length.
+    infallible move_bytes(I64, I64, I64);
+    /// Fills a range that was checked: its address, the byte, length.
+    infallible fill_bytes(I64, I32, I64);
 }

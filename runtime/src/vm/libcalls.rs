@@ -136,6 +136,19 @@ unsafe extern "C" fn interp_call(vmctx: Vmctx, func: u32, args: u64) -> HostRet 
     }
 }
 
+unsafe extern "C" fn move_bytes(_: Vmctx, to: u64, from: u64, len: u64) {
+    // SAFETY: generated code passes ranges of memories that it has checked.
+    unsafe {
+        let from = with_exposed_provenance_mut::<u8>(from as usize);
+        std::ptr::copy(from, with_exposed_provenance_mut::<u8>(to as usize), len as usize);
+    }
+}
+
+unsafe extern "C" fn fill_bytes(_: Vmctx, to: u64, value: u32, len: u64) {
+    // SAFETY: generated code passes a range of a memory that it has checked.
+    unsafe { with_exposed_provenance_mut::<u8>(to as usize).write_bytes(value as u8, len as usize) };
+}
+
 /// In assembly: it must not need the stack that it is called on.
 use activation::raise;
 
