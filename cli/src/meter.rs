@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wasmc_runtime::{Config, CostTable, Module, Stats, Store};
 
@@ -51,7 +51,13 @@ pub struct RunOpts {
     /// Print what the run took to standard error when it ends, however it ends.
     #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     stats: Option<Format>,
+    /// What the program's other threads counted.
+    #[arg(skip)]
+    threads: Mutex<Option<ThreadStats>>,
 }
+
+/// What threads that have ended counted.
+type ThreadStats = Box<dyn Fn() -> Stats + Send + Sync>;
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -104,12 +110,21 @@ impl RunOpts {
         Ok(())
     }
 
+    /// Adds what the program's other threads count to the report.
+    pub fn add_threads(&self, stats: impl Fn() -> Stats + Send + Sync + 'static) {
+        *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stats));
+    }
+
     /// Prints what the run took, if that was asked for.
     pub fn report<T: 'static>(&self, store: &mut Store<T>) {
-        let text = match self.stats {
-            None => return,
-            Some(Format::Text) => text(&store.stats(), peak_resident()),
-            Some(Format::Json) => json(&store.stats(), peak_resident()),
+        let Some(format) = self.stats else { return };
+        let mut stats = store.stats();
+        if let Some(threads) = &*self.threads.lock().unwrap_or_else(PoisonError::into_inner) {
+            stats.add_counts(&threads());
+        }
+        let text = match format {
+            Format::Text => text(&stats, peak_resident()),
+            Format::Json => json(&stats, peak_resident()),
         };
         eprint!("{text}");
     }

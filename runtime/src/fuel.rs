@@ -57,6 +57,21 @@ pub struct Stats {
     pub memory_bytes: u64,
 }
 
+impl Stats {
+    /// Adds the counts of another store that ran a part of the same program.
+    pub fn add_counts(&mut self, other: &Self) {
+        let add = |to: &mut Option<u64>, n: Option<u64>| {
+            if let Some(n) = n {
+                *to = Some(to.unwrap_or(0).saturating_add(n));
+            }
+        };
+        add(&mut self.instructions, other.instructions);
+        add(&mut self.cost, other.cost);
+        add(&mut self.calls, other.calls);
+        add(&mut self.host_calls, other.host_calls);
+    }
+}
+
 /// Where the time goes at the moment.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -258,6 +273,21 @@ impl StoreOpaque {
         Ok(())
     }
 
+    /// Takes half of the fuel away, if it is limited.
+    fn split_fuel(&mut self) -> Option<u64> {
+        let limited = self.meter.given != i64::MAX || self.meter.spent != 0;
+        let half = (is_metered(&self.engine) && limited).then_some(self.vm.context.meter.fuel / 2)?;
+        self.meter.given -= half;
+        self.vm.context.meter.fuel -= half;
+        Some(half as u64)
+    }
+
+    fn return_fuel(&mut self, fuel: u64) {
+        let fuel = (fuel.min(MAX_FUEL) as i64).min(i64::MAX - self.vm.context.meter.fuel.max(self.meter.given));
+        self.meter.given += fuel;
+        self.vm.context.meter.fuel += fuel;
+    }
+
     fn spent(&self) -> u64 {
         self.meter.spent.saturating_add(self.meter.given.wrapping_sub(self.vm.context.meter.fuel) as u64)
     }
@@ -345,6 +375,17 @@ macro_rules! metering {
             pub fn add_fuel(&mut self, fuel: u64) -> Result<()> {
                 let left = self.get_fuel()?;
                 self.set_fuel(left.saturating_add(fuel))
+            }
+
+            /// Takes half of the fuel that is left away, for another store that runs a part of the same program; `None` if there is no
+            /// limit. It does not count as spent here.
+            pub fn split_fuel(&mut self) -> Option<u64> {
+                self.as_context_mut().opaque_mut().split_fuel()
+            }
+
+            /// Gives back what [`Self::split_fuel`] took.
+            pub fn return_fuel(&mut self, fuel: u64) {
+                self.as_context_mut().opaque_mut().return_fuel(fuel);
             }
 
             /// What was spent since the store was made, whatever the limits were.

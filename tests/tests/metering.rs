@@ -518,3 +518,92 @@ fn time_and_memory() {
         assert_eq!(store.stats().wasm_time, Some(wasm));
     }
 }
+
+/// The command line: what it prints to standard error and the exit code.
+fn wasmc(args: &[&str], folder: &std::path::Path) -> (i32, String) {
+    let mut command = wasmc_tests::command(wasmc_tests::wasmc());
+    let outcome = wasmc_tests::run(command.args(args).current_dir(folder), std::time::Duration::from_secs(60));
+    (outcome.code.unwrap(), outcome.stderr)
+}
+
+fn json(stderr: &str) -> serde_json::Value {
+    serde_json::from_str(stderr.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("no object: {stderr}"))).unwrap()
+}
+
+#[test]
+fn the_command_line() {
+    const WAT: &str = r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (local i32)
+            (loop (drop (call $yield)) (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 10))))))"#;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("p.wat", WAT);
+    write("costs.toml", "[instructions]\n\"i32.add\" = 3\n[host]\n\"wasi_snapshot_preview1.sched_yield\" = 100\n");
+    write("bad.toml", "[instructions]\n\"i32.ad\" = 3\n");
+    let done = |args: &[&str]| assert_eq!(wasmc(args, folder), (0, String::new()), "{args:?}");
+    done(&["compile", "-q", "--meter", "p.wat", "-o", "m.so"]);
+    done(&["compile", "-q", "--meter", "--interpret", "odd", "p.wat", "-o", "x.so"]);
+    done(&["compile", "-q", "--meter", "--costs", "costs.toml", "p.wat", "-o", "c.so"]);
+    done(&["compile", "-q", "p.wat", "-o", "plain.so"]);
+    let ways: [&[&str]; 4] = [&["m.so"], &["x.so"], &["p.wat"], &["--tier", "interpreted", "p.wat"]];
+    for way in ways {
+        let run = |options: &[&str]| wasmc(&[&["run"], options, way].concat(), folder);
+        // `loop`, `call`, `drop`, and seven more, ten times.
+        let (code, text) = run(&["--stats=json"]);
+        let figures = json(&text);
+        assert_eq!((code, &figures["instructions"], &figures["cost"]), (0, &100.into(), &100.into()), "{way:?}");
+        assert_eq!((&figures["calls"], &figures["host_calls"], &figures["linear_memory_bytes"]), (&1.into(), &10.into(), &65536.into()));
+        assert!(figures["resident_bytes"].as_u64() > Some(1 << 16) && figures["wasm_seconds"].as_f64() > Some(0.0), "{text}");
+        assert_eq!(run(&["--fuel", "100"]), (0, String::new()), "{way:?}");
+        let (code, text) = run(&["--fuel", "99", "--stats"]);
+        assert!(code == 134 && text.contains("fuel exhausted") && text.contains("instructions                 92\n"), "{code}: {text}");
+    }
+    for way in [&["c.so"][..], &["--costs", "costs.toml", "c.so"], &["--costs", "costs.toml", "--tier", "interpreted", "p.wat"]] {
+        let (code, text) = wasmc(&[&["run", "--stats=json"], way].concat(), folder);
+        assert_eq!((code, &json(&text)["instructions"], &json(&text)["cost"]), (0, &100.into(), &1120.into()), "{way:?}: {text}");
+    }
+    let says = |args: &[&str], code: i32, parts: &[&str]| {
+        let (found, text) = wasmc(args, folder);
+        assert!(found == code && parts.iter().all(|p| text.contains(p)), "{args:?}: {found}: {text}");
+    };
+    says(&["run", "--fuel", "5", "plain.so"], 78, &["wasmc compile --meter"]);
+    says(&["run", "--stats", "plain.so"], 0, &["not counted: the artifact was compiled without --meter", "host calls                   10"]);
+    says(&["run", "--costs", "costs.toml", "m.so"], 78, &["another table of costs", "--costs FILE"]);
+    says(&["run", "--module", "lib=plain.so", "m.so"], 78, &["without option meter", "wasmc compile --meter"]);
+    says(&["run", "--module", "lib=m.so", "plain.so"], 78, &["with option meter"]);
+    says(&["compile", "--meter", "--costs", "bad.toml", "p.wat"], 64, &["bad.toml", "`i32.ad`", "`i32.add`"]);
+    says(&["compile", "--meter", "--costs", "missing.toml", "p.wat"], 66, &["missing.toml"]);
+    says(&["compile", "--costs", "costs.toml", "p.wat"], 64, &["--meter"]);
+    says(&["compile", "--meter", "--strip", "p.wat"], 64, &["--strip"]);
+}
+
+#[test]
+fn threads_share_what_their_parent_has_left() {
+    // The thread counts down from its argument, then tells the first one, which waits. With 0 it never ends.
+    const WAT: &str = r#"(module
+        (import "env" "memory" (memory 1 1 shared)) (export "memory" (memory 0))
+        (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+        (func (export "wasi_thread_start") (param i32 i32)
+            (loop (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
+            (i32.atomic.store (i32.const 0) (i32.const 1))
+            (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+        (func (export "run") (param i32)
+            (drop (call $spawn (local.get 0)))
+            (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"#;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::fs::write(folder.join("t.wat"), WAT).unwrap();
+    assert_eq!(wasmc(&["compile", "-q", "--meter", "-W", "shared-memory=y", "t.wat", "-o", "t.so"], folder).0, 0);
+    let ways: [&[&str]; 3] = [&["t.so"], &["t.wat"], &["--tier", "interpreted", "t.wat"]];
+    for way in ways {
+        let run = |fuel: &str, n: &str| wasmc(&[&["run", "--threads", "--fuel", fuel, "--invoke", "run"], way, &[n]].concat(), folder);
+        // A hundred times six instructions, and seven; the first thread needs ten. Half of the fuel is the thread's.
+        assert_eq!(run("1300", "100"), (0, String::new()), "{way:?}");
+        for fuel in ["1200", "100000"] {
+            let (code, text) = run(fuel, if fuel == "1200" { "100" } else { "0" });
+            assert!(code == 134 && text.contains("fuel exhausted"), "{way:?}, {fuel}: {code}: {text}");
+        }
+    }
+}

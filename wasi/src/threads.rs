@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use wasmc_runtime::{
-    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, MemoryType, Module, Result, SharedMemory, Store, ValType,
+    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, MemoryType, Module, Result, SharedMemory, Stats, Store, ValType,
 };
 
 /// The module and the name that programs import.
@@ -42,6 +42,7 @@ pub struct WasiThreads<T: 'static> {
     /// A number was given back.
     freed: Condvar,
     ended: AtomicBool,
+    counted: Mutex<Stats>,
     fork: Box<dyn Fn(&mut T) -> T + Send + Sync>,
     on_end: Box<dyn Fn(Error) + Send + Sync>,
 }
@@ -152,13 +153,20 @@ impl<T: Send + 'static> WasiThreads<T> {
             ids: Mutex::default(),
             freed: Condvar::new(),
             ended: AtomicBool::new(false),
+            counted: Mutex::default(),
             fork: Box::new(fork),
             on_end: Box::new(on_end),
         });
         // Weak: the program's imports, which `this` keeps, keep this function.
         let threads = Arc::downgrade(&this);
         linker.func_wrap(SPAWN.0, SPAWN.1, move |mut caller: Caller<'_, T>, argument: i32| {
-            Weak::upgrade(&threads).and_then(|threads| threads.spawn(caller.data_mut(), argument)).unwrap_or(REFUSED)
+            // A thread burns half of what its parent has left, so that all of them together cannot burn more than was given.
+            let fuel = caller.split_fuel();
+            let spawned = Weak::upgrade(&threads).and_then(|threads| threads.spawn(caller.data_mut(), argument, fuel));
+            if let (None, Some(fuel)) = (spawned, fuel) {
+                caller.return_fuel(fuel);
+            }
+            spawned.unwrap_or(REFUSED)
         })?;
         let program = linker.instantiate_pre(module)?;
         if let Some(import) = program.bound_to_a_store() {
@@ -167,6 +175,11 @@ impl<T: Send + 'static> WasiThreads<T> {
         // It was made here, and nobody has set it.
         let _ = this.program.set(program);
         Ok(this)
+    }
+
+    /// What the threads that have ended counted, the first one not among them.
+    pub fn stats(&self) -> Stats {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many threads live, the first one not counted.
@@ -193,7 +206,7 @@ impl<T: Send + 'static> WasiThreads<T> {
     }
 
     /// Starts a thread; its number.
-    fn spawn(self: Arc<Self>, data: &mut T, argument: i32) -> Option<i32> {
+    fn spawn(self: Arc<Self>, data: &mut T, argument: i32, fuel: Option<u64>) -> Option<i32> {
         if self.ended.load(Ordering::Relaxed) {
             return None;
         }
@@ -203,7 +216,7 @@ impl<T: Send + 'static> WasiThreads<T> {
         let data = (live.threads.fork)(data);
         let thread = std::thread::Builder::new().name(format!("wasi-thread-{id}")).stack_size(HOST_STACK);
         let spawned = thread.spawn(move || {
-            let run = AssertUnwindSafe(|| live.threads.run(data, id, argument));
+            let run = AssertUnwindSafe(|| live.threads.run(data, id, argument, fuel));
             // A panic would otherwise end this thread alone, and the program would wait for it.
             let result = catch_unwind(run).unwrap_or_else(|_| Err(Error::msg("internal error: a thread of the program panicked")));
             if let Err(error) = result
@@ -217,13 +230,19 @@ impl<T: Send + 'static> WasiThreads<T> {
     }
 
     /// What a thread does.
-    fn run(&self, data: T, id: u32, argument: i32) -> Result<()> {
+    fn run(&self, data: T, id: u32, argument: i32, fuel: Option<u64>) -> Result<()> {
         // `new` has set it before anybody could spawn.
         let Some(program) = self.program.get() else { return Ok(()) };
         let mut store = Store::new(&self.engine, data);
-        let instance = program.instantiate(&mut store)?;
-        let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY)?;
-        entry.call(&mut store, (id as i32, argument))
+        if let Some(fuel) = fuel {
+            store.set_fuel(fuel)?;
+        }
+        let outcome = program.instantiate(&mut store).and_then(|instance| {
+            let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY)?;
+            entry.call(&mut store, (id as i32, argument))
+        });
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).add_counts(&store.stats());
+        outcome
     }
 }
 

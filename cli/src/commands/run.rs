@@ -253,7 +253,10 @@ fn build_error(e: BuildError) -> anyhow::Error {
 
 fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
     instantiate_named(linker, store, named)?;
-    let _threads = threads(opts, linker, main)?;
+    let threads = threads(opts, linker, main)?;
+    if let Some(threads) = threads.clone() {
+        opts.meter.add_threads(move || threads.stats());
+    }
     let instance = linker.instantiate(&mut *store, main)?;
     if let Some(name) = &opts.invoke {
         initialize(store, &instance)?;
