@@ -9,6 +9,7 @@ mod exit;
 mod input;
 mod invoke;
 mod limits;
+mod meter;
 mod options;
 mod profile;
 mod report;

@@ -120,6 +120,14 @@ impl FrameInfo {
         &self.module
     }
 
+    pub(crate) fn module(&self) -> &ModuleInner {
+        &self.module
+    }
+
+    pub(crate) fn func(&self) -> FuncIndex {
+        self.func
+    }
+
     /// The function's index in its module; imports count.
     pub fn func_index(&self) -> u32 {
         self.func.as_u32()

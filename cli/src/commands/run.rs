@@ -106,6 +106,8 @@ pub struct Opts {
     profile: profile::ProfileOpts,
     #[command(flatten)]
     coredump: coredump::CoreDumpOpts,
+    #[command(flatten)]
+    meter: crate::meter::RunOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -143,7 +145,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         .keep_locals(opts.coredump.wanted())
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
     opts.coredump.check()?;
-    let config = opts.trace.configure(opts.limits.configure(config))?;
+    let config = opts.trace.configure(opts.meter.configure(opts.limits.configure(config), &opts.file)?)?;
     let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     let plugins = opts.modules.plugins(&mut linker)?;
@@ -161,9 +163,11 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     if let Some(limits) = &limits {
         store.limiter(limits.clone());
     }
+    opts.meter.begin(&mut store)?;
     let _armed = opts.timeout.arm(&store)?;
     let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
     opts.coredump.write(Some(&store), &outcome, &opts.file);
+    opts.meter.report(&mut store);
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
         std::mem::forget((store, linker, main));
@@ -318,7 +322,10 @@ fn start(
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let _threads = threads(opts, linker, main, limits)?;
+    let threads = threads(opts, linker, main, limits)?;
+    if let Some(threads) = threads.clone() {
+        opts.meter.add_threads(move || threads.stats());
+    }
     let instance = linker.instantiate(&mut *store, main).map_err(|e| match e.is::<IncompatibleImport>() {
         true => e.context(format!("cannot link {}", opts.file.display())),
         false => e,

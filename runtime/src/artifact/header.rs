@@ -52,6 +52,19 @@ impl HostChecks {
     }
 }
 
+impl HostChecks {
+    /// The same for an engine that meters, or does not: all its code has to.
+    pub(crate) fn for_meter(self, on: bool) -> Self {
+        if !on {
+            return self;
+        }
+        Self { served_tunables: self.served_tunables | METER_BIT, needed_tunables: self.needed_tunables | METER_BIT, ..self }
+    }
+}
+
+/// The bit of `Tunables::meter` in a header.
+pub(super) const METER_BIT: u64 = 1 << 2;
+
 macro_rules! detect {
     ($name:expr, $mac:ident: $($feature:tt)*) => {
         match $name {
@@ -266,7 +279,7 @@ mod tests {
             Tunables { meter: true, ..off.clone() },
             Tunables { trace: true, ..off.clone() },
         ];
-        assert_eq!(bits.map(|t| tunable_bits(&t)), [1, 2, 4, 8]);
+        assert_eq!(bits.map(|t| tunable_bits(&t)), [1, 2, METER_BIT, 8]);
         assert_eq!((TUNABLE_NAMES.len(), tunable_bits(&off)), (4, 0));
     }
 

@@ -84,6 +84,8 @@ pub(crate) struct Cx {
     pub(super) funcs: *const Func,
     pub(super) store: *mut StoreOpaque,
     pub(super) stack: *mut InterpStack,
+    /// The store's counters.
+    pub(super) meter: *mut VMMeter,
     /// The instruction that left the interpreter, or trapped.
     pub(super) ip: Ip,
     /// Its frame; null if a tail call of the base frame left the interpreter, and there is none any more.
@@ -138,6 +140,7 @@ impl Cx {
             funcs: core::ptr::null(),
             store: core::ptr::null_mut(),
             stack: core::ptr::null_mut(),
+            meter: core::ptr::null_mut(),
             ip,
             sp,
             left: vmctx,

@@ -5,7 +5,7 @@
 //! * `code`: translated functions, and what a module keeps of them
 //! * `frame`: the value stack, frames, and walking them
 //! * `dispatch`: handlers, operands, accumulators
-//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
+//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `meter`, `table`, `vector`, `wide`: the instructions
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
 //! * `sample`: frames at any moment, for the profiler
@@ -24,6 +24,7 @@ mod frame;
 mod joined;
 mod locals;
 mod memory;
+mod meter;
 mod numeric;
 mod outside;
 pub(crate) mod sample;

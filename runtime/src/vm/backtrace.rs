@@ -43,6 +43,8 @@ pub(crate) fn finish_trap(store: *mut StoreOpaque) {
     } else {
         outer_frames(store, &mut trace, store.vm.context.last_exit_fp as usize);
     }
+    // SAFETY: no code runs in the store now.
+    unsafe { crate::fuel::settle(store, code, trace.frames.first()) };
     store.vm.pending = Some(Trap::new(code, trace).into());
 }
 
