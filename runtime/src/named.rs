@@ -8,7 +8,7 @@
 use crate::Result;
 use crate::context::{AsContext, AsContextMut};
 use crate::engine::Engine;
-use crate::error::{IncompatibleImport, NameOwner, NameTaken, UnknownImport};
+use crate::error::{NameOwner, NameTaken, UnknownImport};
 use crate::instance::Instance;
 use crate::instantiate::{global_fits, incompatible};
 use crate::linker::{Linker, type_in};
@@ -88,7 +88,7 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// A [`NameTaken`] if two have one name, or the linker knows a module of that name; an [`ImportCircle`]; an
     /// [`InvalidInitialize`]; an [`UnknownImport`] for what neither the linker nor one of the modules provides; an
-    /// [`IncompatibleImport`], as [`Linker::check_imports`]. In these cases nothing was instantiated. Otherwise as
+    /// [`IncompatibleImport`](crate::IncompatibleImport), as [`Linker::check_imports`]. In these cases nothing was instantiated. Otherwise as
     /// [`Linker::module`]; then those that were instantiated before stay.
     pub fn modules(&mut self, mut store: impl AsContextMut<Data = T>, named: &[(&str, &Module)]) -> Result<Vec<Instance>> {
         let mut store = store.as_context_mut();
@@ -121,12 +121,12 @@ impl<T: 'static> Linker<T> {
         missing.take(MAX_MISSING).map(|(i, _)| self.describe_unknown(module, i, named, |item| type_in(&store, item))).collect()
     }
 
-    /// Whether what a module imports from the `named` modules, and from host functions, has the types that it wants, as far as
+    /// Whether what a module imports from the `named` modules, or as host functions, has the types that it wants, as far as
     /// that is known before anything is instantiated: the sizes of tables and memories are not.
     ///
     /// # Errors
-    /// For the first import of which it does not.
-    pub fn check_imports(&self, named: &[(&str, &Module)], module: &Module) -> Result<(), IncompatibleImport> {
+    /// An [`IncompatibleImport`](crate::IncompatibleImport) for the first one that has not.
+    pub fn check_imports(&self, named: &[(&str, &Module)], module: &Module) -> Result<()> {
         let by_name: HashMap<&str, &Module> = named.iter().copied().collect();
         for import in &module.inner.env.imports {
             let exported = by_name.get(import.module.as_str()).and_then(|m| Some((*m, m.inner.export(&import.name)?)));
@@ -143,7 +143,7 @@ impl<T: 'static> Linker<T> {
                     None => continue,
                 },
             };
-            return Err(incompatible(&module.inner, import, found));
+            return Err(incompatible(&module.inner, import, found).into());
         }
         Ok(())
     }
