@@ -4,7 +4,8 @@
 use wasmc_environ::jit::CompileError;
 use wasmc_plugin::PluginError;
 use wasmc_runtime::{
-    ArtifactError, ArtifactErrorKind, ImportCircle, IncompatibleImport, InvalidInitialize, NameTaken, SharedMemoryDisabled, UnknownImport,
+    ArtifactError, ArtifactErrorKind, ImportCircle, IncompatibleImport, InvalidInitialize, LimitExceeded, NameTaken, SharedMemoryDisabled,
+    UnknownImport,
 };
 use wasmc_wasi::ThreadsError;
 
@@ -26,8 +27,12 @@ impl ExitCode {
     pub const INTERNAL: Self = Self(70);
     /// The output cannot be written.
     pub const CANNOT_CREATE: Self = Self(73);
+    /// Something would be beyond a limit that was set.
+    pub const LIMIT: Self = Self(77);
     /// An artifact that was made for another machine, version or set of options, or a plug-in for another version.
     pub const MISMATCH: Self = Self(78);
+    /// The run took longer than it was given: as `timeout(1)`.
+    pub const TIMEOUT: Self = Self(124);
     /// A trap or an uncaught exception.
     pub const TRAP: Self = Self(134);
 
@@ -51,6 +56,9 @@ impl ExitCode {
             // As a module that uses a proposal that is off.
             if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() || cause.is::<InvalidInitialize>() {
                 return Self::DATA;
+            }
+            if cause.is::<LimitExceeded>() {
+                return Self::LIMIT;
             }
             if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() || cause.is::<ImportCircle>() {
                 return Self::UNLINKABLE;

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// Styles of the help.
@@ -17,7 +18,38 @@ pub const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
+const VERBOSE: Style = AnsiColor::BrightBlack.on_default();
 const DONE: Style = AnsiColor::Green.on_default().bold();
+
+/// How much is said.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Only errors and traps.
+    Quiet,
+    /// Also notes, and what was done.
+    Normal,
+    /// Also how it was done.
+    Verbose,
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Normal as u8);
+
+/// Sets how much is said from now on.
+pub fn set_level(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+fn says(level: Level) -> bool {
+    level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Prints how something is done, for those who want to know.
+pub fn verbose(text: impl FnOnce() -> String) {
+    if says(Level::Verbose) {
+        anstream::eprintln!("{VERBOSE}wasmc{VERBOSE:#}: {}", text());
+    }
+}
 
 /// A text with its control characters written out: names in it may come from a program, and must not reach the terminal as
 /// commands.
@@ -61,9 +93,18 @@ pub fn trap(text: &str) {
     anstream::eprintln!("{ERROR}trap{ERROR:#}: {}", visible(text));
 }
 
+/// Prints something that the user should know although nothing went wrong.
+pub fn note(text: &str) {
+    if says(Level::Normal) {
+        anstream::eprintln!("{NOTE}note{NOTE:#}: {text}");
+    }
+}
+
 /// Prints the one line that sums up what was done.
 pub fn summary(text: &str) {
-    anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+    if says(Level::Normal) {
+        anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+    }
 }
 
 /// A bar that appears only on a terminal, and only if the work takes longer than half a second.
@@ -77,7 +118,7 @@ impl Progress {
     const DELAY: Duration = Duration::from_millis(500);
 
     pub fn new() -> Self {
-        Self { start: Instant::now(), wanted: std::io::stderr().is_terminal(), bar: OnceLock::new() }
+        Self { start: Instant::now(), wanted: says(Level::Normal) && std::io::stderr().is_terminal(), bar: OnceLock::new() }
     }
 
     /// `done` of `total` functions are finished. Callable from any thread.

@@ -117,6 +117,7 @@ fn unsafe_rooms() {
     let rooms = [
         "runtime/src/",
         "cli/src/commands/run.rs",
+        "cli/src/cache.rs",
         "cli/src/commands/run/modules.rs",
         "plugin/",
         "wasi/src/",

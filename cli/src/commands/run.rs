@@ -6,8 +6,10 @@ mod modules;
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::invoke::InvokeOpts;
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, TraceOption, features, parse_interpret, switched};
-use crate::report;
+use crate::limits::LimitOpts;
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
+use crate::timeout::TimeoutOpts;
+use crate::{cache, report, trace};
 use anyhow::{Context, Result};
 use modules::{ModuleOpts, Named};
 use std::ffi::OsString;
@@ -16,15 +18,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
 use wasmc_plugin::PluginTrap;
-use wasmc_runtime::{Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, Tier, Trap, TypedFunc};
+use wasmc_runtime::{
+    Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
-    needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wasmc run [OPTIONS] <FILE> [ARGS]...",
+    after_help = "\
 Examples:
   wasmc run app.so                                   an artifact, by its native code
   wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
@@ -33,12 +38,21 @@ Examples:
   wasmc run --call 'set 7' --call get lib.wasm       several calls of one instance
   printf 'set 7\nget\n' | wasmc run --call - lib.wasm
   wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so
-  wasmc run --threads app.so                         a program that starts threads")]
+  wasmc run --threads app.so                         a program that starts threads
+  wasmc run --trace wasi --dir . app.so              what it does with the host
+  wasmc run --trace 'calls=main,fd_*' app.wasm       which functions it calls
+  wasmc run --no-cache app.wasm                      compile anew, keep nothing (wasmc cache)"
+)]
 pub struct Opts {
-    /// An artifact (.so) or a module, binary or text.
+    /// An artifact (.so) or a module, binary or text. All that comes behind it are arguments of the program, also what looks like an
+    /// option of wasmc; with --invoke, of the function.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE [ARGS]", value_hint = clap::ValueHint::AnyPath)]
+    program: Vec<OsString>,
+    /// The first of `program`.
+    #[arg(skip)]
     file: PathBuf,
-    /// Arguments of the program; with --invoke, of the function.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The others.
+    #[arg(skip)]
     args: Vec<OsString>,
     /// Make a folder visible to the program, under the name GUEST if one is given; :ro at the end makes it read-only.
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
@@ -54,15 +68,15 @@ pub struct Opts {
     /// to look names up. Nothing is reachable otherwise.
     #[arg(long, value_name = "ADDR|CIDR:PORTS|dns")]
     net: Vec<NetGrant>,
-    /// Bound what the program may use of the host; an unknown NAME lists all.
-    #[arg(long, value_name = "NAME=NUMBER")]
-    limit: Vec<LimitOption>,
+    #[command(flatten)]
+    limits: LimitOpts,
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
-    /// Print each call of the program to standard error, as strace does.
-    #[arg(long, value_enum, value_name = "WHAT")]
-    trace: Option<TraceOption>,
+    #[command(flatten)]
+    trace: trace::TraceOpts,
+    #[command(flatten)]
+    cache: cache::CacheOpts,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -85,6 +99,8 @@ pub struct Opts {
     /// How many threads the program may have at a time, the first one not counted.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_THREADS, requires = "threads")]
     max_threads: usize,
+    #[command(flatten)]
+    timeout: TimeoutOpts,
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
@@ -104,7 +120,8 @@ struct Host {
 }
 
 /// Runs the command.
-pub fn run(opts: Opts) -> Result<ExitCode> {
+pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         _ => Tier::Compiled,
@@ -122,18 +139,25 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let engine = Engine::new(config)?;
+    let config = opts.trace.configure(opts.limits.configure(config))?;
+    let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     let plugins = opts.modules.plugins(&mut linker)?;
     let main = load(&engine, &opts, &opts.file)?;
     let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
+    opts.trace.check(named.iter().map(|m| (&m.module, &*m.path)).chain([(&main, &*opts.file)]))?;
 
-    let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
+    let tracer = opts.trace.wasi();
     for module in named.iter().map(|m| &m.module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
-    let outcome = start(&opts, &mut linker, &mut store, &main, &named);
+    let limits = opts.limits.of_stores();
+    if let Some(limits) = &limits {
+        store.limiter(limits.clone());
+    }
+    let _armed = opts.timeout.arm(&store)?;
+    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
         std::mem::forget((store, linker, main));
@@ -145,6 +169,17 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
     finish(outcome)
 }
 
+/// The file and its arguments. One list to the parser, so that it looks for its own options only before the file.
+fn program(words: Vec<OsString>) -> Result<(PathBuf, Vec<OsString>)> {
+    let mut words = words.into_iter();
+    let file = words.next().ok_or_else(|| usage("FILE is missing; `wasmc run --help` says what it can be"))?;
+    let text = file.to_string_lossy();
+    if text.starts_with('-') && text != "-" {
+        return Err(usage(format!("unexpected argument `{text}` before FILE; `wasmc run --help` lists the options")));
+    }
+    Ok((file.into(), words.collect()))
+}
+
 /// Returns on the first thread that ends the program, and never on another: what it reports and the code that it ends with are
 /// the program's.
 fn first_to_end() {
@@ -153,7 +188,12 @@ fn first_to_end() {
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.
-fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Option<Arc<WasiThreads<Host>>>> {
+fn threads(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    main: &Module,
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
     }
@@ -177,8 +217,15 @@ fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Opti
         });
         std::process::exit(code.0.into());
     };
-    let threads = WasiThreads::new(linker, main, opts.max_threads, fork, on_end);
-    threads.map(Some).with_context(|| format!("cannot run {name} with threads"))
+    let threads = limits
+        .as_ref()
+        .map_or(Ok(()), |limits| wasmc_wasi::define_shared_memories(linker, main, Some(limits.clone())))
+        .and_then(|()| WasiThreads::new(linker, main, opts.max_threads, fork, on_end));
+    let threads = threads.with_context(|| format!("cannot run {name} with threads"))?;
+    if let Some(limits) = limits {
+        threads.on_store(move |store| store.limiter(limits.clone()));
+    }
+    Ok(Some(threads))
 }
 
 fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
@@ -202,7 +249,7 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => Module::new(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
     }
 }
 
@@ -224,12 +271,7 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
         let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
         builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
     }
-    let mut limits = WasiLimits::default();
-    for l in &opts.limit {
-        // The option knows the names.
-        let _ = limits.set(&l.name, l.value);
-    }
-    builder.limits(limits).broken_pipe(BrokenPipe::End);
+    builder.limits(opts.limits.of_wasi()).broken_pipe(BrokenPipe::End);
     if let Some(seed) = opts.deterministic {
         builder.deterministic(seed);
     }
@@ -255,11 +297,18 @@ fn build_error(e: BuildError) -> anyhow::Error {
     )
 }
 
-fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: &[Named<'_>]) -> Result<()> {
+fn start(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    store: &mut Store<Host>,
+    main: &Module,
+    named: &[Named<'_>],
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<()> {
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let _threads = threads(opts, linker, main)?;
+    let _threads = threads(opts, linker, main, limits)?;
     let instance = linker.instantiate(&mut *store, main).map_err(|e| match e.is::<IncompatibleImport>() {
         true => e.context(format!("cannot link {}", opts.file.display())),
         false => e,
@@ -303,6 +352,7 @@ fn entry(opts: &Opts, store: &mut Store<Host>, instance: &Instance, name: &str) 
 }
 
 fn finish(outcome: Result<()>) -> Result<ExitCode> {
+    trace::flush();
     let Err(error) = outcome else { return Ok(ExitCode::OK) };
     if let Some(Exit(code)) = error.downcast_ref() {
         // The process's exit code has 8 bits, as everywhere on Unix.

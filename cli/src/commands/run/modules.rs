@@ -29,7 +29,8 @@ pub struct ModuleOpts {
 /// A module that is given a name.
 pub struct Named<'a> {
     name: &'a str,
-    path: &'a Path,
+    /// Its file.
+    pub path: &'a Path,
     /// The module.
     pub module: Module,
 }
