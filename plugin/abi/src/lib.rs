@@ -108,6 +108,8 @@ pub struct Host {
     pub memory_write: unsafe extern "C" fn(*mut Caller, u64, *const c_void, u64) -> i32,
     /// Says why the call fails; the message is copied.
     pub set_error: unsafe extern "C" fn(*mut Caller, *const c_char, u64),
+    /// Whether the program is to end: not 0 if so.
+    pub interrupted: unsafe extern "C" fn(*mut Caller) -> i32,
 }
 
 /// Whoever called: what follows is the host's own.
@@ -225,6 +227,13 @@ impl Call<'_> {
     pub fn memory_size(&self) -> u64 {
         // SAFETY: the caller is valid during the call.
         unsafe { (self.host().memory_size)(self.caller) }
+    }
+
+    /// Whether the program is to end, because its time is up or somebody has interrupted it: a function that works for long asks
+    /// now and then, and returns soon if so, with whatever result.
+    pub fn interrupted(&self) -> bool {
+        // SAFETY: the caller is valid during the call.
+        unsafe { (self.host().interrupted)(self.caller) != 0 }
     }
 
     /// A copy of bytes of the caller's memory.
@@ -374,7 +383,7 @@ mod tests {
             2 => call.set_i32(0, 1),
             3 => call.read(u64::MAX, 2).map(drop),
             4 => call.read(0, u64::MAX).map(drop),
-            5 => std::panic::panic_any(7),
+            5 if call.interrupted() => std::panic::panic_any(7),
             6 => {
                 let bytes = call.read(2, 3)?;
                 call.write(0, &bytes)?;
@@ -424,6 +433,10 @@ mod tests {
         SAID.set(String::from_utf8_lossy(bytes).into_owned());
     }
 
+    unsafe extern "C" fn late(_: *mut Caller) -> i32 {
+        1
+    }
+
     static HOST: Host = Host {
         struct_size: size_of::<Host>() as u32,
         reserved: 0,
@@ -431,6 +444,7 @@ mod tests {
         memory_read: read,
         memory_write: write,
         set_error: say,
+        interrupted: late,
     };
 
     fn invoke(function: usize, args: &[Value], results: &mut [Value]) -> Result<(), String> {
