@@ -14,6 +14,7 @@ use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::limiter::Resource;
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
+use crate::registry::Registry;
 use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
@@ -206,11 +207,7 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
         }
         (ty, Import::Extern(Extern::Global(g))) => {
             let found = g.checked(store)?.1;
-            let fits = matches!(ty, EntityType::Global(ty) if {
-                let ty = module.engine_global(ty);
-                ty.mutable == found.mutable
-                    && if ty.mutable { ty.content == found.content } else { registry.val_subtype(found.content, ty.content) }
-            });
+            let fits = matches!(ty, EntityType::Global(ty) if global_fits(registry, module.engine_global(ty), found));
             (fits, ExternType::Global(found))
         }
         (ty, Import::Extern(Extern::Tag(t))) => {
@@ -219,7 +216,7 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
             (fits, ExternType::Tag((*registry.func_type(id)).clone()))
         }
     };
-    if fits { Ok(()) } else { Err(incompatible(module, wanted, found)) }
+    if fits { Ok(()) } else { Err(incompatible(module, wanted, found).into()) }
 }
 
 /// Whether a memory fits what is wanted.
@@ -239,16 +236,23 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
     Ok(fits)
 }
 
+/// The error of an import that is given something of another type.
 #[cold]
-fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> crate::Error {
+pub(crate) fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> IncompatibleImport {
     let module::Import { module: from, name, ty } = wanted;
     let (importer, wanted) = (module.name.clone(), module.engine_entity(*ty));
-    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }.into()
+    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }
 }
 
 /// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").
 fn limits_fit(wanted: Limits, found: Limits) -> bool {
     found.min >= wanted.min && wanted.max.is_none_or(|wanted| found.max.is_some_and(|found| found <= wanted))
+}
+
+/// Whether a global fits what is wanted; both types are the engine's.
+pub(crate) fn global_fits(registry: &Registry, wanted: GlobalType, found: GlobalType) -> bool {
+    let content = if wanted.mutable { wanted.content == found.content } else { registry.val_subtype(found.content, wanted.content) };
+    wanted.mutable == found.mutable && content
 }
 
 fn table_fits(wanted: TableType, found: TableType) -> bool {
