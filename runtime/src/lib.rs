@@ -50,6 +50,7 @@ mod linker;
 mod memory;
 mod module;
 mod ops;
+mod reflect;
 mod registry;
 mod shared_memory;
 mod store;

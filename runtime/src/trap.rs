@@ -86,9 +86,9 @@ type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
 /// A frame of a backtrace.
 #[derive(Clone)]
 pub struct FrameInfo {
-    module: Arc<ModuleInner>,
-    func: FuncIndex,
-    offset: Option<u32>,
+    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) func: FuncIndex,
+    pub(crate) offset: Option<u32>,
 }
 
 impl FrameInfo {

@@ -1,0 +1,195 @@
+//! The C API: that the library is what the headers declare, and that programs in C work with it: those of `capi/examples`,
+//! linked with the shared and with the static library, on every tier that the library has.
+
+mod c_api {
+    pub mod header;
+}
+
+use c_api::header;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use wasmc_tests::{command, run, wasmc, workspace};
+
+/// Whether there is a C compiler. Says so in one line if there is none.
+fn has_cc() -> bool {
+    let there = Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success());
+    if !there {
+        eprintln!("skipped: there is no C compiler (cc)");
+    }
+    there
+}
+
+fn include() -> PathBuf {
+    workspace().join("capi/include")
+}
+
+/// The folder with the libraries of the profile that the tests were built with.
+fn libraries() -> PathBuf {
+    let folder = wasmc().parent().map(Path::to_owned).expect("the executable is in a folder");
+    for name in ["libwasmc.so", "libwasmc.a"] {
+        assert!(folder.join(name).is_file(), "{name} is missing: build the workspace first (`cargo build --workspace`)");
+    }
+    folder
+}
+
+fn stdout(mut command: Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn declared() -> header::Declared {
+    let mut preprocess = Command::new("cc");
+    preprocess.args(["-E", "-P", "-x", "c"]).arg(include().join("wasmc.h"));
+    header::parse(&stdout(preprocess))
+}
+
+#[test]
+fn the_library_is_what_the_headers_declare() {
+    if !has_cc() {
+        return;
+    }
+    let declared = declared();
+    let path = workspace().join("capi/src/declared.rs");
+    let made = tempfile::tempdir().expect("a temporary folder");
+    let at = made.path().join("declared.rs");
+    std::fs::write(&at, header::assertions(&declared)).expect("a file");
+    // It is written as `cargo fmt` would leave it.
+    let mut format = Command::new("rustfmt");
+    stdout({
+        format.args(["--edition", "2024", "--config-path"]).arg(workspace().join("rustfmt.toml")).arg(&at);
+        format
+    });
+    let text = std::fs::read_to_string(&at).expect("text");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &text).expect("a file that can be written");
+    }
+    let there = std::fs::read_to_string(&path).expect("text");
+    assert!(there == text, "capi/src/declared.rs is not what the headers declare: run this test with BLESS=1, then build");
+
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "--defined-only", "--format=posix"]).arg(libraries().join("libwasmc.so"));
+    if nm.output().is_err() {
+        eprintln!("skipped: there is no nm, so the exported symbols are not compared");
+        return;
+    }
+    let symbols = stdout(nm);
+    let exported: BTreeSet<&str> = symbols.lines().filter_map(|l| l.split(' ').next()).filter(|s| s.starts_with("wasm")).collect();
+    let declared: BTreeSet<&str> = declared.functions.iter().map(|f| &*f.name).collect();
+    assert!(declared.len() > 300, "only {} functions were found in the headers", declared.len());
+    assert_eq!(declared.difference(&exported).collect::<Vec<_>>(), [""; 0].iter().collect::<Vec<_>>(), "declared, but not exported");
+    assert_eq!(exported.difference(&declared).collect::<Vec<_>>(), [""; 0].iter().collect::<Vec<_>>(), "exported, but not declared");
+}
+
+#[test]
+fn the_headers_are_c_and_cxx() {
+    if !has_cc() {
+        return;
+    }
+    for (language, standard) in [("c", "c99"), ("c", "c11"), ("c++", "c++11")] {
+        let mut check = command("cc");
+        check.args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-x", language, &format!("-std={standard}")]);
+        // `static_assert` is C11's, and macro of <assert.h> there; older C needs a name for it.
+        if standard == "c99" {
+            check.arg("-Dstatic_assert(a,b)=");
+        }
+        let outcome = run(check.arg(include().join("wasmc.h")), Duration::from_secs(60));
+        assert_eq!(outcome.code, Some(0), "{language} {standard}: {}", outcome.stderr);
+    }
+}
+
+/// How an example is linked.
+#[derive(Copy, Clone, Debug, PartialEq)]
+enum Link {
+    Shared,
+    Static,
+    /// With the shared library, and with the address sanitizer, for which a leak is a failure.
+    Sanitized,
+}
+
+/// Compiles an example. `None` if this compiler cannot do that, which is said in one line.
+fn build(name: &str, link: Link, folder: &Path) -> Option<PathBuf> {
+    let libraries = libraries();
+    let program = folder.join(format!("{name}-{link:?}"));
+    let mut cc = command("cc");
+    cc.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE", "-I"]).arg(include());
+    cc.arg(workspace().join(format!("capi/examples/{name}.c"))).arg("-o").arg(&program);
+    match link {
+        Link::Static => {
+            // What `rustc --print native-static-libs` says, as in docs/c-api.md.
+            cc.arg(libraries.join("libwasmc.a")).args(["-Wl,--gc-sections", "-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]);
+        }
+        Link::Shared | Link::Sanitized => {
+            cc.arg("-L").arg(&libraries).arg("-lwasmc").arg(format!("-Wl,-rpath,{}", libraries.display()));
+        }
+    }
+    if link == Link::Sanitized {
+        cc.arg("-fsanitize=address,undefined");
+    }
+    let outcome = run(&mut cc, Duration::from_secs(300));
+    if link == Link::Sanitized && outcome.code != Some(0) && outcome.stderr.contains("asan") {
+        eprintln!("skipped: this C compiler has no address sanitizer");
+        return None;
+    }
+    assert_eq!(outcome.code, Some(0), "{cc:?}: {}", outcome.stderr);
+    Some(program)
+}
+
+/// Runs an example on both tiers, linked in every way, and compares what it prints.
+fn example(name: &str) {
+    if !has_cc() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let expected = std::fs::read_to_string(workspace().join(format!("capi/examples/{name}.txt"))).expect("the expected output");
+    for link in [Link::Shared, Link::Static, Link::Sanitized] {
+        let Some(program) = build(name, link, folder.path()) else { continue };
+        for tier in ["compiled", "interpreted"] {
+            let mut c = command(&program);
+            // Functions of C's run on the store's stack, which the sanitizer's own stacks would get in the way of.
+            c.env("TIER", tier).env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=0").current_dir(folder.path());
+            let outcome = run(&mut c, Duration::from_secs(120));
+            let at = format!("{name}, {link:?}, {tier}");
+            assert_eq!(outcome.code, Some(0), "{at}: {}\n{}", outcome.stderr, String::from_utf8_lossy(&outcome.stdout));
+            assert_eq!(String::from_utf8_lossy(&outcome.stdout), expected, "{at}");
+        }
+    }
+}
+
+macro_rules! examples {
+    ($($name:ident)*) => {
+        mod examples {
+            $(
+                #[test]
+                fn $name() {
+                    super::example(stringify!($name));
+                }
+            )*
+
+            /// Every example is run.
+            #[test]
+            fn none_is_forgotten() {
+                let folder = std::fs::read_dir(wasmc_tests::workspace().join("capi/examples")).expect("a readable folder");
+                let mut there: Vec<String> = folder.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+                there.retain(|name| name.ends_with(".c"));
+                there.sort();
+                let mut run = [$(concat!(stringify!($name), ".c")),*];
+                run.sort_unstable();
+                assert_eq!(there, run);
+            }
+        }
+    };
+}
+
+examples! {
+    callback
+    global
+    hello
+    memory
+    reflect
+    start
+    table
+    trap
+}
