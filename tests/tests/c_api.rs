@@ -184,12 +184,92 @@ macro_rules! examples {
 }
 
 examples! {
+    artifact
     callback
+    finalize
     global
     hello
+    hostref
     memory
+    multi
     reflect
+    serialize
     start
     table
+    threads
     trap
+    wasi
+}
+
+/// Every function takes null pointers and zeros without a crash.
+#[test]
+fn null_pointers_are_no_crash() {
+    if !has_cc() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut source = String::from("#include <stdio.h>\n#include <wasmc.h>\nint main(void) {\n");
+    let declared = declared();
+    for function in &declared.functions {
+        let zeros = vec!["0"; function.params].join(", ");
+        let name = &function.name;
+        source += &format!("  puts(\"{name}\"); fflush(stdout); {name}({zeros});\n");
+    }
+    source += "  return 0;\n}\n";
+    let (file, program) = (folder.path().join("null.c"), folder.path().join("null"));
+    std::fs::write(&file, source).expect("a file");
+    let libraries = libraries();
+    let mut cc = command("cc");
+    cc.args(["-std=c11", "-I"]).arg(include()).arg(&file).arg("-o").arg(&program).arg("-L").arg(&libraries);
+    let outcome = run(cc.arg("-lwasmc").arg(format!("-Wl,-rpath,{}", libraries.display())), Duration::from_secs(60));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let outcome = run(&mut command(&program), Duration::from_secs(60));
+    let called = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    assert_eq!(outcome.code, Some(0), "after {:?}: {}", called.lines().last(), outcome.stderr);
+    assert_eq!(called.lines().count(), declared.functions.len());
+}
+
+/// The programs in the documents work, with what `capi/install` installs.
+#[test]
+fn documented_programs_work() {
+    if !has_cc() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let prefix = folder.path().join("prefix");
+    let outcome = run(command(workspace().join("capi/install")).arg(&prefix).arg(libraries()), Duration::from_secs(60));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let app = workspace().join("examples/wordfreq/wordfreq.wasm");
+    let mut compile = command(wasmc());
+    compile.arg("compile").arg(app).arg("-o").arg(folder.path().join("app.so"));
+    let outcome = run(&mut compile, Duration::from_secs(120));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+
+    let mut flags = command("pkg-config");
+    flags.args(["--cflags", "--libs", "wasmc"]).env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    let flags = match flags.output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("text")
+        }
+        Err(_) => {
+            eprintln!("skipped: there is no pkg-config, so the file for it is not tried");
+            format!("-I{0}/include -L{0}/lib -lwasmc", prefix.display())
+        }
+    };
+    for (document, arguments) in [("README.md", &[][..]), ("docs/c-api.md", &["app.so"])] {
+        let text = std::fs::read_to_string(workspace().join(document)).expect("a readable document");
+        let program = text.split("```c\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program in the document");
+        let source = folder.path().join("program.c");
+        std::fs::write(&source, program).expect("a file");
+        let mut cc = command("cc");
+        cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror"]).arg(&source).arg("-o").arg(folder.path().join("program"));
+        let outcome = run(cc.args(flags.split_whitespace()), Duration::from_secs(60));
+        assert_eq!(outcome.code, Some(0), "{document}: {}", outcome.stderr);
+        let mut c = command(folder.path().join("program"));
+        c.args(arguments).current_dir(folder.path()).env("LD_LIBRARY_PATH", prefix.join("lib"));
+        let outcome = run(&mut c, Duration::from_secs(60));
+        // It counts the words of an empty input.
+        assert_eq!(outcome.code, Some(0), "{document}: {}", outcome.stderr);
+    }
 }

@@ -9,6 +9,8 @@ pub struct Function {
     pub name: String,
     /// Its type as a pointer in Rust.
     pub ty: String,
+    /// How many parameters it has.
+    pub params: usize,
 }
 
 /// All that the headers declare.
@@ -98,8 +100,8 @@ fn rust_type(words: &[&str]) -> String {
     ty
 }
 
-/// A pointer to a function of these parameters, which stand in parentheses, and this result.
-fn function_type(result: &[&str], params: &[&str]) -> String {
+/// The parameters of a list that stands in parentheses.
+fn parameters<'a>(params: &[&'a str]) -> Vec<Vec<&'a str>> {
     let mut list: Vec<Vec<&str>> = vec![Vec::new()];
     let mut depth = 0;
     for word in params {
@@ -114,9 +116,14 @@ fn function_type(result: &[&str], params: &[&str]) -> String {
         }
         list.last_mut().expect("there is one").push(*word);
     }
-    let params: Vec<String> = list
+    list.retain(|p| !p.is_empty() && p[..] != ["void"]);
+    list
+}
+
+/// A pointer to a function of these parameters and this result.
+fn function_type(result: &[&str], params: &[&str]) -> String {
+    let params: Vec<String> = parameters(params)
         .iter()
-        .filter(|p| !p.is_empty() && p[..] != ["void"])
         .map(|p| match p.iter().position(|w| *w == "(") {
             // A pointer to a function: its result, then its name in parentheses, then its parameters.
             Some(open) => {
@@ -160,8 +167,9 @@ pub fn parse(text: &str) -> Declared {
         } else if let Some(name) = open.checked_sub(1).map(|at| words[at])
             && ours(name)
         {
-            let ty = function_type(&words[..open - 1], &words[open + 1..words.len() - 1]);
-            declared.functions.push(Function { name: name.to_owned(), ty });
+            let params = &words[open + 1..words.len() - 1];
+            let ty = function_type(&words[..open - 1], params);
+            declared.functions.push(Function { name: name.to_owned(), ty, params: parameters(params).len() });
         }
     }
     declared
@@ -179,7 +187,7 @@ pub fn assertions(declared: &Declared) -> String {
         let _ = writeln!(out, "#[allow(dead_code, reason = \"not every name is used\")]\ntype {name} = {ty};");
     }
     out.push('\n');
-    for Function { name, ty } in &declared.functions {
+    for Function { name, ty, .. } in &declared.functions {
         let _ = writeln!(out, "const _: {ty} = {name};");
     }
     out
