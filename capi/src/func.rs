@@ -98,7 +98,7 @@ fn callback(
 unsafe fn call(store: &StoreRef, func: Func, args: *const wasm_val_vec_t, results: *mut wasm_val_vec_t) -> Result<()> {
     // SAFETY: by the caller.
     unsafe {
-        let ty = func.ty(store.context());
+        let ty = func.shared_type(store.context());
         let args = value::arguments(store, &ty, args)?;
         let room = results.as_ref().map_or(0, |r| if r.data.is_null() { 0 } else { r.size });
         if room != ty.results.len() {
@@ -142,17 +142,17 @@ api! {
 
     /// The type of a function.
     fn wasm_func_type(func: *const wasm_func_t) -> *mut wasm_functype_t {
-        boxed(parts(func).map(|(store, func)| Type::func(&func.ty(store.context()))))
+        boxed(parts(func).map(|(store, func)| Type::func(&func.shared_type(store.context()))))
     }
 
     /// How many parameters a function has.
     fn wasm_func_param_arity(func: *const wasm_func_t) -> usize {
-        parts(func).map_or(0, |(store, func)| func.ty(store.context()).params.len())
+        parts(func).map_or(0, |(store, func)| func.shared_type(store.context()).params.len())
     }
 
     /// How many results a function has.
     fn wasm_func_result_arity(func: *const wasm_func_t) -> usize {
-        parts(func).map_or(0, |(store, func)| func.ty(store.context()).results.len())
+        parts(func).map_or(0, |(store, func)| func.shared_type(store.context()).results.len())
     }
 
     /// Calls a function. Returns why it ended without results, or null.

@@ -189,7 +189,7 @@ api! {
     fn wasmc_wat2wasm(wat: *const wasm_byte_vec_t, out: *mut wasm_byte_vec_t) -> bool {
         let Some(out) = out.as_mut() else { return done(Err(crate::error::null("where the binary goes"))) };
         *out = Vector::EMPTY;
-        done(get(wat, "the text").and_then(|wat| Ok(*out = Vector::of_bytes(&binary(wat.bytes())?))))
+        done(get(wat, "the text").and_then(|wat| binary(wat.bytes())).map(|bytes| *out = Vector::of_bytes(&bytes)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Error, Result};
-use wasmc_runtime::{AsContext, Backtrace, Exit, Instance, ThrownException, Trap, TrapCode};
+use wasmc_runtime::{AsContext, Backtrace, Exit, FrameInfo, ThrownException, Trap, TrapCode};
 
 use crate::error::{boxed, code, exit_code, get};
 use crate::guard::api;
@@ -35,7 +35,7 @@ pub struct TrapData {
     message: String,
     cause: Cause,
     /// A trap of C's gets its frames when it is thrown.
-    frames: OnceLock<Vec<Frame>>,
+    trace: OnceLock<Backtrace>,
     pub(crate) info: InfoCell,
 }
 
@@ -56,28 +56,8 @@ impl fmt::Display for Returned {
 
 impl std::error::Error for Returned {}
 
-/// A frame, without its store.
-#[derive(Clone)]
-struct Frame {
-    instance: Option<Instance>,
-    func_index: u32,
-    func_offset: usize,
-    module_offset: usize,
-}
-
-fn frames(context: impl AsContext<Data = HostData>, trace: &Backtrace) -> Vec<Frame> {
-    let offset = |offset: Option<u32>| offset.map_or(0, |o| o as usize);
-    let of = |frame: &wasmc_runtime::FrameInfo| Frame {
-        instance: frame.instance(&context),
-        func_index: frame.func_index(),
-        func_offset: offset(frame.func_offset()),
-        module_offset: offset(frame.module_offset()),
-    };
-    trace.frames().iter().map(of).collect()
-}
-
 impl TrapData {
-    fn of_error(store: &StoreRef, error: Error) -> Arc<Self> {
+    fn of_error(error: Error) -> Arc<Self> {
         if let Some(Returned(trap)) = error.chain().find_map(|c| c.downcast_ref()) {
             return trap.clone();
         }
@@ -85,14 +65,14 @@ impl TrapData {
         let (message, cause) = if let Some(Exit(status)) = error.chain().find_map(|c| c.downcast_ref()) {
             (Exit(*status).to_string(), Cause::Exit(*status))
         } else if let Some(trap) = error.chain().find_map(|c| c.downcast_ref::<Trap>()) {
-            let _ = known.set(frames(store.context(), trap.backtrace()));
+            let _ = known.set(trap.backtrace().clone());
             (trap.code().to_string(), Cause::Trap(trap.code()))
         } else if let Some(thrown) = error.chain().find_map(|c| c.downcast_ref::<ThrownException>()) {
             (thrown.to_string(), Cause::Thrown(thrown.clone()))
         } else {
             (format!("{error:#}"), Cause::Other(exit_code(&error)))
         };
-        Arc::new(Self { message, cause, frames: known, info: InfoCell::default() })
+        Arc::new(Self { message, cause, trace: known, info: InfoCell::default() })
     }
 
     /// The error with which a function of C's leaves that returned this trap.
@@ -102,14 +82,14 @@ impl TrapData {
             // So that WebAssembly may catch it.
             Cause::Thrown(thrown) => thrown.clone().into(),
             Cause::Host | Cause::Trap(_) | Cause::Other(_) => {
-                this.frames.get_or_init(|| frames(&context, &Backtrace::capture(&context)));
+                this.trace.get_or_init(|| Backtrace::capture(context));
                 Returned(this.clone()).into()
             }
         }
     }
 
-    fn frames(&self) -> &[Frame] {
-        self.frames.get().map_or(&[], Vec::as_slice)
+    fn frames(&self) -> &[FrameInfo] {
+        self.trace.get().map_or(&[], Backtrace::frames)
     }
 
     fn exit_code(&self) -> i32 {
@@ -124,7 +104,7 @@ impl TrapData {
 /// The trap of an error, for C to own.
 #[cold]
 pub(crate) fn trap(store: &StoreRef, error: Error) -> *mut wasm_trap_t {
-    let data = TrapData::of_error(store, error);
+    let data = TrapData::of_error(error);
     Box::into_raw(Box::new(wasm_trap_t(Object::new(store, What::Trap(data)))))
 }
 
@@ -145,13 +125,13 @@ pub(crate) unsafe fn data<'a>(trap: *const wasm_trap_t) -> Result<(&'a StoreRef,
 #[derive(Clone)]
 pub struct wasm_frame_t {
     instance: Option<Box<wasm_instance_t>>,
-    frame: Frame,
+    frame: FrameInfo,
 }
 
 impl wasm_frame_t {
-    fn new(store: &StoreRef, frame: &Frame) -> Self {
-        let instance = frame.instance.map(|i| Box::new(wasm_instance_t(Object::new(store, What::Instance(i)))));
-        Self { instance, frame: frame.clone() }
+    fn boxed(store: &StoreRef, frame: &FrameInfo) -> *mut Self {
+        let instance = frame.instance(store.context()).map(|i| Box::new(wasm_instance_t(Object::new(store, What::Instance(i)))));
+        Box::into_raw(Box::new(Self { instance, frame: frame.clone() }))
     }
 }
 
@@ -175,17 +155,17 @@ api! {
 
     /// The function's index in its module.
     fn wasm_frame_func_index(frame: *const wasm_frame_t) -> u32 {
-        frame.as_ref().map_or(0, |frame| frame.frame.func_index)
+        frame.as_ref().map_or(0, |frame| frame.frame.func_index())
     }
 
     /// Where in the function's body.
     fn wasm_frame_func_offset(frame: *const wasm_frame_t) -> usize {
-        frame.as_ref().map_or(0, |frame| frame.frame.func_offset)
+        frame.as_ref().and_then(|frame| frame.frame.func_offset()).map_or(0, |offset| offset as usize)
     }
 
     /// Where in the module.
     fn wasm_frame_module_offset(frame: *const wasm_frame_t) -> usize {
-        frame.as_ref().map_or(0, |frame| frame.frame.module_offset)
+        frame.as_ref().and_then(|frame| frame.frame.module_offset()).map_or(0, |offset| offset as usize)
     }
 
     /// A trap for a function to return.
@@ -194,7 +174,7 @@ api! {
             let bytes = message.as_ref().map_or(&[][..], |message| message.bytes());
             let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
             let message = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let data = TrapData { message, cause: Cause::Host, frames: OnceLock::new(), info: InfoCell::default() };
+            let data = TrapData { message, cause: Cause::Host, trace: OnceLock::new(), info: InfoCell::default() };
             Object::new(store, What::Trap(Arc::new(data)))
         }))
     }
@@ -209,15 +189,14 @@ api! {
     /// The innermost frame; null if there is none.
     fn wasm_trap_origin(this: *const wasm_trap_t) -> *mut wasm_frame_t {
         let Ok((store, data)) = data(this) else { return std::ptr::null_mut() };
-        let origin = data.frames().first().map(|frame| Box::into_raw(Box::new(wasm_frame_t::new(store, frame))));
-        origin.unwrap_or(std::ptr::null_mut())
+        data.frames().first().map_or(std::ptr::null_mut(), |frame| wasm_frame_t::boxed(store, frame))
     }
 
     /// All frames, innermost first.
     fn wasm_trap_trace(this: *const wasm_trap_t, out: *mut wasm_frame_vec_t) {
         let Some(out) = out.as_mut() else { return };
         let frames: Vec<_> = match data(this) {
-            Ok((store, data)) => data.frames().iter().map(|f| Box::into_raw(Box::new(wasm_frame_t::new(store, f)))).collect(),
+            Ok((store, data)) => data.frames().iter().map(|frame| wasm_frame_t::boxed(store, frame)).collect(),
             Err(_) => Vec::new(),
         };
         *out = Vector::of(&frames);

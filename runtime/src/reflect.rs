@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmc_environ::Tunables;
 use wasmc_environ::jit::Interpret;
+use wasmc_environ::types::FuncType;
 use wasmc_environ::vmlayout::{FuncKind, VMExitContext};
 
 impl Func {
@@ -32,6 +33,20 @@ impl Func {
                 true => (*(*func_ref).ctx.cast::<VMExitContext>()).data.addr(),
                 false => func_ref.addr(),
             }
+        }
+    }
+}
+
+impl Func {
+    /// The function's type, shared: what [`Func::ty`] copies.
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    pub fn shared_type(&self, store: impl AsContext) -> Arc<FuncType> {
+        let store = store.as_context();
+        match self.type_id(store.opaque()) {
+            Ok(id) => store.engine().registry().func_type(id),
+            Err(_) => wrong_store_panic("function"),
         }
     }
 }
