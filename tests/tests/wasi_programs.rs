@@ -215,3 +215,40 @@ fn a_program_whose_reader_is_gone_ends_as_natively() {
     assert_eq!(String::from_utf8_lossy(&outcome.stdout), "y\ny\n");
     assert_eq!(outcome.stderr, "status 141\n");
 }
+
+/// What the program prints when it may reach loopback and look names up.
+const WASMEDGE: &str = "\
+listening on 127.0.0.1
+the server reads \"a request\"
+the client reads \"its answer\" and then the end
+nothing to read: Err(true)
+without a grant: error Some(2)
+sent 10 bytes, received \"a datagram\" from 127.0.0.1
+and \"back\"
+a stream: true
+listening: false
+broadcasts: false, keeps alive: false
+buffers: true true
+receives for Some(1.5s) at most, sends for None
+nobody comes: [\"1 time-out\"]
+somebody: [\"1 readable\"]
+room: [\"2 writable\"]
+data: [\"3 readable\"]
+localhost is true
+";
+
+/// A Rust program that was built for WasmEdge with its published library for sockets and `epoll_oneoff`.
+#[test]
+fn a_program_built_for_wasmedge() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    for tier in Tier::ALL {
+        let line = runs(tier, "wasmedge", scratch.path(), &["--net", "127.0.0.1:0-65535", "--net", "dns"]);
+        let outcome = run(command(&line[0]).args(&line[1..]), Duration::from_secs(60));
+        assert_eq!(String::from_utf8_lossy(&outcome.stdout), WASMEDGE, "{tier:?}");
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{tier:?}");
+        let line = runs(tier, "wasmedge", scratch.path(), &[]);
+        let outcome = run(command(&line[0]).args(&line[1..]), Duration::from_secs(60));
+        assert_eq!(outcome.code, Some(1), "{tier:?}");
+        assert!(outcome.stdout.is_empty() && outcome.stderr.contains("PermissionDenied"), "{tier:?}: {}", outcome.stderr);
+    }
+}

@@ -324,7 +324,7 @@ impl FdTable {
     }
 
     #[inline]
-    fn get(&self, fd: u32) -> Result<&Arc<Descriptor>, Errno> {
+    pub(crate) fn get(&self, fd: u32) -> Result<&Arc<Descriptor>, Errno> {
         match self.slots.get(fd as usize) {
             Some(Some(descriptor)) => Ok(descriptor),
             _ => Err(Errno::BADF),

@@ -11,7 +11,7 @@ use rustix::io::Errno as HostErrno;
 use super::Exit;
 use crate::ctx::{BrokenPipe, WasiCtx};
 use crate::errno::Errno;
-use crate::fdtable::{Descriptor, Object};
+use crate::fdtable::{Descriptor, Fds, Object};
 use crate::guest::{GuestMemory, Region, total};
 use crate::host;
 use crate::stdio::Stream;
@@ -89,8 +89,30 @@ fn blocking_after<T>(
     }
 }
 
+/// What nearly every read and write is: one buffer, a descriptor of the host, nothing to imitate and no other thread. Returns what
+/// the call moved, or how it failed, or no error where nothing was called and the general way is to be taken. It is all inline, down
+/// to the system call: each function that returns after the kernel did costs some nanoseconds (see docs/RATIONALE.md).
+#[inline(always)]
+fn quick<'a>(
+    fds: &'a Fds,
+    mem: &GuestMemory<'_>,
+    fd: u32,
+    right: Rights,
+    (iovs, offset, moved): (u64, Option<u64>, u64),
+    call: impl FnOnce(BorrowedFd<'a>, Region<'_>, Option<u64>) -> rustix::io::Result<usize>,
+) -> Result<usize, Option<HostErrno>> {
+    let Fds::Alone(table) = fds else { return Err(None) };
+    let descriptor = table.get(fd).map_err(|_| None)?;
+    let right = if offset.is_some() { right | Rights::FD_SEEK } else { right };
+    if !descriptor.rights().contains(right) || descriptor.is_special() || mem.check_size(moved).is_err() {
+        return Err(None);
+    }
+    let region = mem.iovec(iovs).map_err(|_| None)?;
+    call(descriptor.host().ok_or(None)?, region, offset).map_err(Some)
+}
+
 /// Reads into the program's list of buffers, at `offset` or where the position is.
-#[inline]
+#[inline(always)]
 fn read(
     ctx: &WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -99,43 +121,45 @@ fn read(
     offset: Option<u64>,
     nread: u64,
 ) -> Result<(), Errno> {
+    let quick = if iovs_len == 1 { quick(&ctx.fds, mem, fd, Rights::FD_READ, (iovs, offset, nread), host::read_one) } else { Err(None) };
+    match quick {
+        Ok(count) => mem.write_size(nread, count as u64),
+        Err(failed) => read_any(ctx, mem, fd, (iovs, iovs_len), offset, nread, failed),
+    }
+}
+
+/// Any read, perhaps after a first call that failed.
+#[inline(never)]
+fn read_any(
+    ctx: &WasiCtx,
+    mem: &mut GuestMemory<'_>,
+    fd: u32,
+    (iovs, iovs_len): (u64, u64),
+    offset: Option<u64>,
+    nread: u64,
+    failed: Option<HostErrno>,
+) -> Result<(), Errno> {
     let descriptor = ctx.fds.with(fd, Rights::FD_READ)?;
     if offset.is_some() {
         descriptor.require(Rights::FD_SEEK)?;
     }
     mem.check_size(nread)?;
-    let count = if iovs_len == 1 {
-        let region = [mem.iovec(iovs)?];
-        match descriptor.host() {
-            // What nearly every call is: one buffer, and nothing to imitate.
-            Some(host) if !descriptor.is_special() => match host::read(host, &region, offset) {
-                Ok(count) => count,
-                Err(error) => read_slowly(&descriptor, &region, offset, Some(error))?,
-            },
-            _ => read_slowly(&descriptor, &region, offset, None)?,
-        }
-    } else {
-        read_slowly(&descriptor, &mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?, offset, None)?
-    };
-    mem.write_size(nread, count as u64)
-}
-
-/// Any read, perhaps after one that failed.
-#[inline(never)]
-fn read_slowly(descriptor: &Descriptor, regions: &[Region<'_>], offset: Option<u64>, failed: Option<HostErrno>) -> Result<usize, Errno> {
-    match &descriptor.object {
+    let regions = mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?;
+    let count = match &descriptor.object {
         Object::Stream(Stream::Virtual(_) | Stream::Pipe(_)) if offset.is_some() => Err(Errno::SPIPE),
-        Object::Stream(Stream::Virtual(stream)) => Stream::read(stream, regions),
-        Object::Stream(Stream::Pipe(pipe)) => pipe.read(regions, !descriptor.flags().contains(FdFlags::NONBLOCK)),
+        Object::Stream(Stream::Virtual(stream)) => Stream::read(stream, &regions),
+        Object::Stream(Stream::Pipe(pipe)) => pipe.read(&regions, !descriptor.flags().contains(FdFlags::NONBLOCK)),
         _ => {
             let host = descriptor.host().ok_or(Errno::BADF)?;
-            blocking_after(descriptor, host, PollFlags::IN, failed, || host::read(host, regions, offset))
+            blocking_after(&descriptor, host, PollFlags::IN, failed, || host::read(host, &regions, offset))
         }
-    }
+    };
+    drop(regions);
+    mem.write_size(nread, count? as u64)
 }
 
 /// Writes the program's list of buffers, at `offset` or where the position is.
-#[inline]
+#[inline(always)]
 fn write(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -144,33 +168,41 @@ fn write(
     offset: Option<u64>,
     nwritten: u64,
 ) -> Result<(), Errno> {
+    let quick = if iovs_len == 1 && !ctx.common.counts() {
+        quick(&ctx.fds, mem, fd, Rights::FD_WRITE, (iovs, offset, nwritten), host::write_one)
+    } else {
+        Err(None)
+    };
+    match quick {
+        Ok(count) => mem.write_size(nwritten, count as u64),
+        Err(failed) => write_any(ctx, mem, fd, (iovs, iovs_len), offset, nwritten, failed),
+    }
+}
+
+/// Any write, perhaps after a first call that failed.
+#[inline(never)]
+fn write_any(
+    ctx: &mut WasiCtx,
+    mem: &mut GuestMemory<'_>,
+    fd: u32,
+    (iovs, iovs_len): (u64, u64),
+    offset: Option<u64>,
+    nwritten: u64,
+    failed: Option<HostErrno>,
+) -> Result<(), Errno> {
     let descriptor = ctx.fds.with(fd, Rights::FD_WRITE)?;
     if offset.is_some() {
         descriptor.require(Rights::FD_SEEK)?;
     }
     mem.check_size(nwritten)?;
-    let result = if iovs_len == 1 {
-        let region = [mem.iovec(iovs)?];
-        match descriptor.host() {
-            // What nearly every call is: one buffer, and nothing to imitate or to count.
-            Some(host) if !descriptor.is_special() && !ctx.common.counts() => match host::write(host, &region, offset) {
-                Ok(count) => return mem.write_size(nwritten, count as u64),
-                Err(error) => write_slowly(ctx, &descriptor, &region, offset, Some(error)),
-            },
-            _ => write_slowly(ctx, &descriptor, &region, offset, None),
-        }
-    } else {
-        write_slowly(ctx, &descriptor, &mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?, offset, None)
-    };
+    let result = write_regions(ctx, &descriptor, &mem.iovecs(iovs, iovs_len, ctx.common.limits.iovecs)?, offset, failed);
     if result == Err(Errno::PIPE) && ctx.common.broken_pipe == BrokenPipe::End && matches!(descriptor.object, Object::Stream(_)) {
         ctx.ended = Some(Exit(KILLED_BY_SIGPIPE));
     }
     mem.write_size(nwritten, result? as u64)
 }
 
-/// Any write, perhaps after one that failed.
-#[inline(never)]
-fn write_slowly(
+fn write_regions(
     ctx: &WasiCtx,
     descriptor: &Descriptor,
     regions: &[Region<'_>],
