@@ -66,21 +66,24 @@ fn callback(
     results: &mut [Val],
 ) -> Result<()> {
     let Some(store) = StoreRef::of(caller.data()) else { bail!("the store is being dropped") };
-    let mut args = value::from_vals(&store, args)?;
-    let mut outs: SmallVec<[wasm_val_t; 8]> = ty.results.iter().map(|t| wasm_val_t::zero(*t)).collect();
+    let mut args_of_c: SmallVec<[wasm_val_t; 8]> = SmallVec::new();
+    value::from_vals(&store, args, &mut args_of_c)?;
+    let mut outs: SmallVec<[wasm_val_t; 8]> = SmallVec::new();
+    for ty in &ty.results {
+        outs.push(wasm_val_t::zero(*ty));
+    }
     let view = |values: &mut [wasm_val_t]| match values {
         [] => Vector::EMPTY,
         values => Vector { size: values.len(), data: values.as_mut_ptr() },
     };
-    let (given, mut taken) = (view(&mut args), view(&mut outs));
+    let (given, mut taken) = (view(&mut args_of_c), view(&mut outs));
     // `caller` stays, unused, while C uses the store through its own handles: both are only ways to the same store.
     let returned = call(&raw const given, &raw mut taken);
     // SAFETY: the arguments were made here, and lent; the results are C's to make and ours to release; a trap is ours now.
     unsafe {
-        value::release(&mut args);
+        value::release(&mut args_of_c);
         let outcome = if returned.is_null() {
-            let converted = outs.iter().zip(&ty.results).map(|(v, t)| v.to_val(&store, *t)).collect::<Result<Values>>();
-            converted.map(|vals| results.iter_mut().zip(vals).for_each(|(slot, val)| *slot = val))
+            outs.iter().zip(&ty.results).zip(results).try_for_each(|((v, t), slot)| v.to_val(&store, *t).map(|val| *slot = val))
         } else {
             let error = data(returned).map(|(_, data)| TrapData::to_error(data, caller.as_context()));
             release(returned);
@@ -99,15 +102,18 @@ unsafe fn call(store: &StoreRef, func: Func, args: *const wasm_val_vec_t, result
     // SAFETY: by the caller.
     unsafe {
         let ty = func.shared_type(store.context());
-        let args = value::arguments(store, &ty, args)?;
+        let mut vals = Values::new();
+        value::arguments(store, &ty, args, &mut vals)?;
         let room = results.as_ref().map_or(0, |r| if r.data.is_null() { 0 } else { r.size });
         if room != ty.results.len() {
             bail!("a function of type {ty} does not have {room} results");
         }
-        let mut vals: Values = smallvec::smallvec![Val::I32(0); room];
-        func.call(store.context(), &args, &mut vals)?;
-        let vals = value::from_vals(store, &vals)?;
-        for (i, val) in vals.iter().enumerate() {
+        let mut returned = Values::new();
+        returned.resize(room, Val::I32(0));
+        func.call(store.context(), &vals, &mut returned)?;
+        let mut made: SmallVec<[wasm_val_t; 8]> = SmallVec::new();
+        value::from_vals(store, &returned, &mut made)?;
+        for (i, val) in made.iter().enumerate() {
             (*results).data.add(i).write(*val);
         }
         Ok(())

@@ -128,38 +128,40 @@ pub(crate) fn from_ref(store: &StoreRef, val: &Val) -> Result<*mut wasm_ref_t> {
     Ok(Box::into_raw(Box::new(wasm_ref_t(Object::new(store, what)))))
 }
 
-/// C's arguments of a function.
+/// C's arguments of a function. They are written in place: moving values about took a quarter of a short call.
 ///
 /// # Safety
 /// `args` is null or valid.
-pub(crate) unsafe fn arguments(store: &StoreRef, ty: &FuncType, args: *const wasm_val_vec_t) -> Result<Values> {
+pub(crate) unsafe fn arguments(store: &StoreRef, ty: &FuncType, args: *const wasm_val_vec_t, out: &mut Values) -> Result<()> {
     // SAFETY: by the caller.
-    unsafe {
-        let args = args.as_ref().map_or(&[][..], |args| args.as_slice());
-        if args.len() != ty.params.len() {
-            bail!("a function of type {ty} does not take {} arguments", args.len());
-        }
-        let of = |(i, (v, t)): (usize, (&wasm_val_t, &ValType))| {
-            v.to_val(store, *t).with_context(|| format!("argument {i} of a function of type {ty}"))
-        };
-        args.iter().zip(&ty.params).enumerate().map(of).collect()
+    let args = unsafe { args.as_ref().map_or(&[][..], |args| args.as_slice()) };
+    if args.len() != ty.params.len() {
+        bail!("a function of type {ty} does not take {} arguments", args.len());
     }
+    for (i, (value, wanted)) in args.iter().zip(&ty.params).enumerate() {
+        // SAFETY: by the caller.
+        match unsafe { value.to_val(store, *wanted) } {
+            Ok(val) => out.push(val),
+            Err(e) => return Err(e.context(format!("argument {i} of a function of type {ty}"))),
+        }
+    }
+    Ok(())
 }
 
-/// The runtime's values for C to own.
-pub(crate) fn from_vals(store: &StoreRef, vals: &[Val]) -> Result<SmallVec<[wasm_val_t; 8]>> {
-    let mut out = SmallVec::new();
+/// The runtime's values for C to own. If one cannot be C's, there are none.
+pub(crate) fn from_vals(store: &StoreRef, vals: &[Val], out: &mut SmallVec<[wasm_val_t; 8]>) -> Result<()> {
     for val in vals {
         match wasm_val_t::from_val(store, val) {
             Ok(val) => out.push(val),
             Err(e) => {
                 // SAFETY: nobody has seen these yet.
-                unsafe { release(&mut out) };
+                unsafe { release(out) };
+                out.clear();
                 return Err(e);
             }
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Releases the references among values.
