@@ -34,7 +34,7 @@ enum wasmc_valkind_enum {
 // What went wrong last in this thread, ending with a NUL; empty if nothing did.
 WASM_API_EXTERN void wasmc_last_error_message(own wasm_message_t* out);
 
-// The code with which the command line would have ended (the table is in docs/c-api.md); 0 if nothing went wrong.
+// The code with which the command line would have ended (the table is in the README); 0 if nothing went wrong.
 WASM_API_EXTERN int32_t wasmc_last_error_code(void);
 
 WASM_API_EXTERN void wasmc_last_error_clear(void);
@@ -67,6 +67,8 @@ enum wasmc_trap_code_enum {
   WASMC_TRAP_INTERRUPT = 15,
   WASMC_TRAP_HEAP_EXHAUSTED = 16,
   WASMC_TRAP_ARTIFACT_CHANGED = 17,
+  WASMC_TRAP_NULL_FUNCTION_REFERENCE = 18,
+  WASMC_TRAP_NULL_EXCEPTION_REFERENCE = 19,
 };
 
 // The code with which the command line would end for this trap: the program's own status, or 134.

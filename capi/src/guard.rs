@@ -81,3 +81,20 @@ macro_rules! api {
 }
 
 pub(crate) use api;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::wasmc_last_error_code;
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let returned: *mut u8 = guard(|| panic!("no {}", 1));
+        std::panic::set_hook(quiet);
+        assert!(returned.is_null());
+        // SAFETY: it takes nothing.
+        assert_eq!(unsafe { wasmc_last_error_code() }, 70);
+    }
+}

@@ -83,6 +83,24 @@ fn the_library_is_what_the_headers_declare() {
     assert_eq!(exported.difference(&declared).collect::<Vec<_>>(), [""; 0].iter().collect::<Vec<_>>(), "exported, but not declared");
 }
 
+/// The header's numbers of traps are the runtime's.
+#[test]
+fn trap_codes_are_the_runtimes() {
+    let text = std::fs::read_to_string(include().join("wasmc.h")).expect("text");
+    let there: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("WASMC_TRAP_")).collect();
+    let codes = wasmc_environ::TrapCode::ALL.iter().map(|code| {
+        let words = format!("{code:?}").chars().fold(String::new(), |mut words, c| {
+            if c.is_uppercase() && !words.is_empty() {
+                words.push('_');
+            }
+            words.extend(c.to_uppercase());
+            words
+        });
+        format!("{words} = {},", *code as u8)
+    });
+    assert_eq!(there, codes.collect::<Vec<_>>());
+}
+
 #[test]
 fn the_headers_are_c_and_cxx() {
     if !has_cc() {
@@ -186,6 +204,7 @@ macro_rules! examples {
 examples! {
     artifact
     callback
+    exceptions
     finalize
     global
     hello
