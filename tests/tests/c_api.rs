@@ -137,7 +137,7 @@ fn build(name: &str, link: Link, folder: &Path) -> Option<PathBuf> {
     match link {
         Link::Static => {
             // What `rustc --print native-static-libs` says, as in docs/c-api.md.
-            cc.arg(libraries.join("libwasmc.a")).args(["-Wl,--gc-sections", "-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]);
+            cc.arg(libraries.join("libwasmc.a")).args(["-s", "-Wl,--gc-sections", "-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]);
         }
         Link::Shared | Link::Sanitized => {
             cc.arg("-L").arg(&libraries).arg("-lwasmc").arg(format!("-Wl,-rpath,{}", libraries.display()));
