@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use wasmc_runtime::{Engine, Module};
 
@@ -64,13 +63,8 @@ fn compile(_: &Module) -> Result<Vec<u8>> {
 
 #[cfg(feature = "compiler")]
 fn compiled(module: &Module) -> Result<wasmc_compiler::CompiledArtifact> {
-    let config = module.engine().config();
-    let options = wasmc_compiler::CompileOptions {
-        features: config.enabled().clone(),
-        tunables: config.code_options().clone(),
-        interpret: config.interpreted().to_vec(),
-        ..Default::default()
-    };
+    let wasmc_environ::jit::JitOptions { interpret, features, tunables } = module.engine().config().code_options();
+    let options = wasmc_compiler::CompileOptions { interpret, features, tunables, ..Default::default() };
     let wasm = module.wasm().context("the module's WebAssembly is not there any more")?;
     Ok(wasmc_compiler::compile_to_artifact(wasm, &options)?)
 }
@@ -79,9 +73,8 @@ fn compiled(module: &Module) -> Result<wasmc_compiler::CompiledArtifact> {
 fn load(engine: &Engine, bytes: &[u8]) -> Result<Module> {
     let mut file = File::from(memfd_create("wasmc-artifact", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?);
     file.write_all(bytes).context("cannot write a file in memory")?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     // SAFETY: the header says that these bytes are native code, for whose origin the caller answers; nobody else has the file.
-    unsafe { Module::from_artifact(engine, path) }.context("cannot load the serialized module")
+    unsafe { Module::from_artifact_file(engine, file, "serialized module") }
 }
 
 api! {

@@ -2,7 +2,6 @@
 //! same thing, where frames lie, what a module was made from.
 
 use crate::code::{Backing, Code};
-use crate::config::Config;
 use crate::context::AsContext;
 use crate::error::wrong_store_panic;
 use crate::func::Func;
@@ -12,8 +11,6 @@ use crate::trap::{Backtrace, FrameInfo};
 use crate::vm;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use wasmc_environ::Tunables;
-use wasmc_environ::jit::Interpret;
 use wasmc_environ::types::FuncType;
 use wasmc_environ::vmlayout::{FuncKind, VMExitContext};
 
@@ -94,17 +91,5 @@ impl Module {
             },
             Code::None => None,
         }
-    }
-}
-
-impl Config {
-    /// The options that change generated code.
-    pub fn code_options(&self) -> &Tunables {
-        &self.tunables
-    }
-
-    /// The functions that are left to the interpreter.
-    pub fn interpreted(&self) -> &[Interpret] {
-        &self.interpret
     }
 }
