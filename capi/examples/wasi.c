@@ -124,6 +124,9 @@ int main(void) {
   bool bad_limit = wasmc_wasi_limit(wasi, "nonsense", 1);
   bool bad_dir = wasmc_wasi_dir(wasi, "not there", "/", true);
   printf("limit %d, folder %d, code %d\n", bad_limit, bad_dir, (int)wasmc_last_error_code());
+  bool grants = wasmc_wasi_listen_tcp(wasi, "127.0.0.1:0") && wasmc_wasi_net(wasi, "10.0.0.0/8:443") && wasmc_wasi_net(wasi, "dns");
+  bool bad_address = wasmc_wasi_listen_tcp(wasi, "here"), bad_net = wasmc_wasi_net(wasi, "everything");
+  printf("network %d, %d %d\n", grants, bad_address, bad_net);
   wasmc_wasi_delete(wasi);
 
   wasm_module_delete(wants);

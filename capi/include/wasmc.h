@@ -1,4 +1,5 @@
-// wasmc's additions to the standard C API of WebAssembly (wasm.h): configuration, WASI, artifacts, linking by name, errors.
+// wasmc's additions to the standard C API of WebAssembly (wasm.h): configuration, artifacts, linking by name,
+// WASI, interruption, limits, errors.
 // docs/c-api.md explains what is not said here. `own` means what it means in wasm.h.
 //
 // Functions that return bool return false if something failed, and functions that return a pointer null;
@@ -34,7 +35,7 @@ enum wasmc_valkind_enum {
 // What went wrong last in this thread, ending with a NUL; empty if nothing did.
 WASM_API_EXTERN void wasmc_last_error_message(own wasm_message_t* out);
 
-// The code with which the command line would have ended (the table is in the README); 0 if nothing went wrong.
+// The code with which the command line would have ended (the table is in docs/errors.md); 0 if nothing went wrong.
 WASM_API_EXTERN int32_t wasmc_last_error_code(void);
 
 WASM_API_EXTERN void wasmc_last_error_clear(void);
@@ -101,6 +102,9 @@ WASM_API_EXTERN bool wasmc_config_set_static_memory(wasm_config_t*, bool on);
 // Whether the code of artifacts is hashed when they are loaded (the default).
 WASM_API_EXTERN bool wasmc_config_set_verify_artifacts(wasm_config_t*, bool on);
 
+// Which signal interrupts (a real-time signal unless this is called); it is the same for all engines of a process.
+WASM_API_EXTERN bool wasmc_config_set_interrupt_signal(wasm_config_t*, int32_t signal);
+
 // Whether this library has a compiler. One without runs artifacts, and interprets.
 WASM_API_EXTERN bool wasmc_has_compiler(void);
 
@@ -138,6 +142,41 @@ WASM_API_EXTERN own wasm_extern_t* wasmc_instance_export(const wasm_instance_t*,
 // Runs a WASI program: calls `_start`. Returns the code with which the command line would end: the program's own
 // status, or 134 for a trap. If the program did not end by itself, `trap` says why; it may be null.
 WASM_API_EXTERN int32_t wasmc_instance_run(const wasm_instance_t*, own wasm_trap_t** trap);
+
+
+///////////////////////////////////////////////////////////////////////////////
+// Interruption
+//
+// A handle interrupts its store from any thread; this, and releasing it, are all that other threads may do with a store that is in
+// use. What runs ends with the trap WASMC_TRAP_INTERRUPT; the store stays interrupted, and later calls end the same way. What it
+// holds can still be looked at.
+
+typedef struct wasmc_interrupt_t wasmc_interrupt_t;
+WASM_API_EXTERN own wasmc_interrupt_t* wasmc_store_interrupt_handle(wasm_store_t*);
+WASM_API_EXTERN void wasmc_interrupt_delete(own wasmc_interrupt_t*);
+
+// Interrupts the store. Not to be called from signal handlers. A store that is gone is not interrupted any more.
+WASM_API_EXTERN void wasmc_interrupt(const wasmc_interrupt_t*);
+
+// Interrupts the store after a time, unless the result is deleted before.
+typedef struct wasmc_timeout_t wasmc_timeout_t;
+WASM_API_EXTERN own wasmc_timeout_t* wasmc_interrupt_after(const wasmc_interrupt_t*, uint64_t nanoseconds);
+WASM_API_EXTERN void wasmc_timeout_delete(own wasmc_timeout_t*);
+
+// Whether the store was interrupted. A function of C's that works for long asks now and then, and returns if so; system calls
+// that wait end with EINTR.
+WASM_API_EXTERN bool wasmc_store_is_interrupted(const wasm_store_t*);
+
+
+///////////////////////////////////////////////////////////////////////////////
+// Limits of what a store may use: `memory` (bytes), `table-elements`, `instances`, `memories`, `tables`
+
+// Sets a limit, before there is anything in the store. Growing beyond it fails, as the specification says; making something
+// beyond it is an error that names the limit.
+WASM_API_EXTERN bool wasmc_store_set_limit(wasm_store_t*, const char* name, uint64_t most);
+
+// How much is used now, and the most that was at a time; counted if a limit of any name was set. Either pointer may be null.
+WASM_API_EXTERN bool wasmc_store_usage(wasm_store_t*, const char* name, uint64_t* now, uint64_t* peak);
 
 
 ///////////////////////////////////////////////////////////////////////////////
@@ -187,6 +226,12 @@ WASM_API_EXTERN bool wasmc_wasi_stdin_bytes(wasmc_wasi_t*, const wasm_byte_vec_t
 // Keeps what the program writes, at most `limit` bytes until it is taken; more is an error for the program (NOSPC).
 WASM_API_EXTERN bool wasmc_wasi_capture_stdout(wasmc_wasi_t*, size_t limit);
 WASM_API_EXTERN bool wasmc_wasi_capture_stderr(wasmc_wasi_t*, size_t limit);
+
+// Listens on a TCP address (`127.0.0.1:8080`), and hands the socket to the program, behind its folders.
+WASM_API_EXTERN bool wasmc_wasi_listen_tcp(wasmc_wasi_t*, const char* address);
+
+// Lets the program reach a part of the network with WasmEdge's socket functions, as `wasmc run --net` does.
+WASM_API_EXTERN bool wasmc_wasi_net(wasmc_wasi_t*, const char* grant);
 
 // Bounds what the program may use of the host; `wasmc run --limit help` lists the names.
 WASM_API_EXTERN bool wasmc_wasi_limit(wasmc_wasi_t*, const char* name, uint64_t value);

@@ -33,7 +33,7 @@ fn new_config() -> wasm_config_t {
 
 /// # Safety
 /// `config` is null or a configuration that nobody else uses meanwhile.
-unsafe fn change(config: *mut wasm_config_t, change: impl FnOnce(Config) -> Result<Config>) -> bool {
+pub(crate) unsafe fn change(config: *mut wasm_config_t, change: impl FnOnce(Config) -> Result<Config>) -> bool {
     // SAFETY: by the caller.
     let Some(this) = (unsafe { config.as_mut() }) else {
         set_last_error(&crate::error::null("the configuration"));

@@ -7,7 +7,7 @@ use anyhow::Error;
 use wasmc_environ::DecodeError;
 use wasmc_environ::jit::CompileError;
 use wasmc_runtime::{
-    ArtifactError, ArtifactErrorKind, Exit, IncompatibleImport, SharedMemoryDisabled, ThrownException, Trap, UnknownImport,
+    ArtifactError, ArtifactErrorKind, Exit, IncompatibleImport, LimitExceeded, SharedMemoryDisabled, ThrownException, Trap, UnknownImport,
 };
 
 use crate::guard::api;
@@ -31,6 +31,8 @@ pub(crate) mod code {
     pub const INTERNAL: i32 = 70;
     /// A file that cannot be written.
     pub const CANNOT_CREATE: i32 = 73;
+    /// Something beyond a limit.
+    pub const LIMIT: i32 = 77;
     /// An artifact for something else.
     pub const MISMATCH: i32 = 78;
     /// A trap or an uncaught exception.
@@ -71,6 +73,9 @@ pub(crate) fn exit_code(error: &Error) -> i32 {
         }
         if cause.is::<DecodeError>() || cause.is::<SharedMemoryDisabled>() {
             return code::DATA;
+        }
+        if cause.is::<LimitExceeded>() {
+            return code::LIMIT;
         }
         if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
             return code::UNLINKABLE;

@@ -10,6 +10,7 @@
 #![deny(missing_docs)]
 
 mod config;
+mod control;
 mod error;
 mod externs;
 mod func;
@@ -31,6 +32,7 @@ mod wasi;
 mod declared;
 
 pub use config::*;
+pub use control::*;
 pub use error::*;
 pub use externs::*;
 pub use func::*;

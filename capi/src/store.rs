@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::Result;
-use wasmc_runtime::{AsContextMut, Engine, Store, StoreContextMut};
+use wasmc_runtime::{AsContextMut, Engine, Resource, Store, StoreContextMut, StoreLimits};
 use wasmc_wasi::{OutputBuffer, WasiCtx, WasiCtxBuilder};
 
 use crate::config::wasm_engine_t;
@@ -27,6 +27,7 @@ pub struct HostData {
     pub(crate) wasi: WasiCtx,
     pub(crate) stdout: Option<OutputBuffer>,
     pub(crate) stderr: Option<OutputBuffer>,
+    limits: StoreLimits,
 }
 
 /// A store with what this interface keeps for it. Its parts are dropped in order: what the store drops may still go to the
@@ -72,7 +73,8 @@ pub struct StoreRef(Arc<StoreInner>);
 
 impl StoreRef {
     fn new(engine: &Engine) -> Result<Self> {
-        let data = HostData { me: Weak::new(), wasi: WasiCtxBuilder::new().build()?, stdout: None, stderr: None };
+        let data =
+            HostData { me: Weak::new(), wasi: WasiCtxBuilder::new().build()?, stdout: None, stderr: None, limits: StoreLimits::new() };
         let store = UnsafeCell::new(Store::new(engine, data));
         let this = Self(Arc::new(StoreInner { store, infos: Mutex::default(), graveyard: Arc::default() }));
         let me = Arc::downgrade(&this.0);
@@ -91,6 +93,24 @@ impl StoreRef {
         // with this expression, and the context is a raw pointer: contexts of operations that WebAssembly code has interrupted
         // may exist meanwhile, but are not used.
         unsafe { (*self.0.store.get()).as_context_mut() }
+    }
+
+    /// Sets a limit, if the store uses nothing yet of what can be limited.
+    pub(crate) fn set_limit(&self, resource: Resource, most: u64) -> bool {
+        let limits = self.limits();
+        if Resource::ALL.iter().any(|r| limits.used(*r) != 0) {
+            return false;
+        }
+        let limits = limits.limit(resource, most);
+        self.context().data_mut().limits = limits.clone();
+        // SAFETY: as in `context`.
+        unsafe { (*self.0.store.get()).limiter(Arc::new(limits)) };
+        true
+    }
+
+    /// The limits, with what they have counted.
+    pub(crate) fn limits(&self) -> StoreLimits {
+        self.context().data().limits.clone()
     }
 
     pub(crate) fn engine(&self) -> Engine {

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use anyhow::{Result, bail};
-use wasmc_wasi::{DirAccess, Input, Output, OutputBuffer, WasiCtxBuilder, WasiLimits};
+use wasmc_wasi::{DirAccess, Input, NetGrant, Output, OutputBuffer, WasiCtxBuilder, WasiLimits};
 
 use crate::error::{Coded, code, done, get, text};
 use crate::guard::api;
@@ -120,6 +120,25 @@ api! {
         change(wasi, |wasi| {
             let buffer = wasi.stderr.insert(OutputBuffer::new(limit)).clone();
             wasi.builder.stderr(Output::Capture(buffer));
+            Ok(())
+        })
+    }
+
+    /// Listens on a TCP address, and hands the socket to the program.
+    fn wasmc_wasi_listen_tcp(wasi: *mut wasmc_wasi_t, address: *const c_char) -> bool {
+        change(wasi, |wasi| {
+            let name = text(address, "the address")?;
+            let address = name.parse().map_err(|_| Coded(code::USAGE, format!("`{name}` is not an address and port")))?;
+            wasi.builder.listen_tcp(address).map_err(|e| Coded(code::USAGE, format!("{name}: {e}")))?;
+            Ok(())
+        })
+    }
+
+    /// Lets the program reach a part of the network, as `wasmc run --net` says it.
+    fn wasmc_wasi_net(wasi: *mut wasmc_wasi_t, grant: *const c_char) -> bool {
+        change(wasi, |wasi| {
+            let grant: NetGrant = text(grant, "the grant")?.parse().map_err(|e| Coded(code::USAGE, format!("{e}")))?;
+            wasi.builder.grant_net(grant);
             Ok(())
         })
     }

@@ -209,6 +209,8 @@ examples! {
     global
     hello
     hostref
+    interrupt
+    limits
     memory
     multi
     reflect

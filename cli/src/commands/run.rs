@@ -21,9 +21,7 @@ use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{
     Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
 };
-use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
-};
+use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
