@@ -58,6 +58,7 @@ mod named;
 mod ops;
 mod perf_map;
 mod profile;
+mod reflect;
 mod registry;
 mod shared_memory;
 mod similar;

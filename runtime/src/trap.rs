@@ -87,9 +87,9 @@ pub(crate) type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
 /// A frame of a backtrace.
 #[derive(Clone)]
 pub struct FrameInfo {
-    module: Arc<ModuleInner>,
-    func: FuncIndex,
-    offset: Option<u32>,
+    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) func: FuncIndex,
+    pub(crate) offset: Option<u32>,
     /// Of an interpreted frame, where the configuration asks for it.
     state: Option<Arc<FrameState>>,
 }
