@@ -92,12 +92,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
         strip: opts.strip,
-        tunables: Tunables {
-            static_memory: !opts.explicit_bounds,
-            trace: opts.trace,
-            meter: opts.meter.meter(),
-            ..Tunables::default()
-        },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, meter: opts.meter.meter(), ..Tunables::default() },
         costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: Some(&update),
