@@ -143,7 +143,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     let plugins = opts.modules.plugins(&mut linker)?;
     let main = load(&engine, &opts, &opts.file)?;
     let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
-    opts.trace.check(named.iter().map(|m| (&m.module, &*m.path)).chain([(&main, &*opts.file)]))?;
+    opts.trace.check(named.iter().map(|m| (&m.module, m.path)).chain([(&main, &*opts.file)]))?;
 
     let tracer = opts.trace.wasi();
     for module in named.iter().map(|m| &m.module).chain([&main]) {
