@@ -3,6 +3,7 @@
 
 mod commands;
 mod exit;
+mod inlining;
 mod input;
 mod invoke;
 mod options;

@@ -11,6 +11,7 @@ mod image;
 mod interpret;
 mod isa;
 mod jit;
+mod opt;
 mod output;
 mod pool;
 mod sections;
@@ -27,6 +28,7 @@ mod run_tests;
 
 pub use isa::{Cpu, OptLevel, host_features};
 pub use jit::Jit;
+pub use opt::Inlining;
 pub use target_lexicon::Triple;
 pub use wasmc_environ::jit::{CompileError, Interpret};
 
@@ -58,6 +60,8 @@ pub struct CompileOptions<'a> {
     pub jobs: Option<usize>,
     /// Functions to leave uncompiled.
     pub interpret: Vec<Interpret>,
+    /// How much is inlined.
+    pub inlining: Inlining,
     /// Leave out the original module.
     pub strip: bool,
     /// Options that change code.
@@ -107,6 +111,7 @@ impl CompileOptions<'_> {
             target,
             interpret: &self.interpret,
             tunables: &self.tunables,
+            inlining: self.inlining.at(self.opt_level),
             features: &self.features,
             emit,
             progress: self.progress,

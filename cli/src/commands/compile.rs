@@ -1,6 +1,7 @@
 //! `wasmc compile`: a module to a native shared object, or to the text of its intermediate or machine code.
 
 use crate::exit::{ExitCode, usage, with_code};
+use crate::inlining::InlineOpts;
 use crate::options::{FeatureSwitch, features, parse_interpret};
 use crate::{input, report};
 use anyhow::{Context, Result};
@@ -55,6 +56,8 @@ pub struct Opts {
     /// Check every memory access explicitly instead of relying on 8 GiB of reserved address space.
     #[arg(long)]
     explicit_bounds: bool,
+    #[command(flatten)]
+    inline: InlineOpts,
     /// Print nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -88,6 +91,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         opt_level: opts.opt_level,
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
+        inlining: (&opts.inline).into(),
         strip: opts.strip,
         tunables: Tunables { static_memory: !opts.explicit_bounds, ..Tunables::default() },
         features: features(&opts.wasm),

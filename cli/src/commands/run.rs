@@ -30,6 +30,8 @@ Examples:
 pub struct Opts {
     /// An artifact (.so) or a module, binary or text.
     file: PathBuf,
+    #[command(flatten)]
+    inline: crate::inlining::InlineOpts,
     /// Arguments of the program; with --invoke, of the function.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
@@ -116,7 +118,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .tier(tier)
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
-        .compiler(Arc::new(wasmc_compiler::Jit::default()));
+        .compiler(Arc::new(wasmc_compiler::Jit { inlining: (&opts.inline).into(), ..Default::default() }));
     let engine = Engine::new(config)?;
     let main = load(&engine, &opts, &opts.file)?;
     let mut named = Vec::new();
