@@ -2,7 +2,11 @@
 //! usually return. The table in the README and `--help` say the same.
 
 use wasmc_environ::jit::CompileError;
-use wasmc_runtime::{ArtifactError, ArtifactErrorKind, IncompatibleImport, SharedMemoryDisabled, UnknownImport};
+use wasmc_plugin::PluginError;
+use wasmc_runtime::{
+    ArtifactError, ArtifactErrorKind, ImportCircle, IncompatibleImport, InvalidInitialize, LimitExceeded, NameTaken, SharedMemoryDisabled,
+    UnknownImport,
+};
 use wasmc_wasi::ThreadsError;
 
 /// The exit code of the process.
@@ -17,14 +21,18 @@ impl ExitCode {
     pub const DATA: Self = Self(65);
     /// The input cannot be read.
     pub const NO_INPUT: Self = Self(66);
-    /// An import that nothing provides, or of another type.
+    /// An import that nothing provides, or of another type; a plug-in that cannot start.
     pub const UNLINKABLE: Self = Self(69);
     /// A fault of wasmc.
     pub const INTERNAL: Self = Self(70);
     /// The output cannot be written.
     pub const CANNOT_CREATE: Self = Self(73);
-    /// An artifact that was made for another machine, version or set of options.
+    /// Something would be beyond a limit that was set.
+    pub const LIMIT: Self = Self(77);
+    /// An artifact that was made for another machine, version or set of options, or a plug-in for another version.
     pub const MISMATCH: Self = Self(78);
+    /// The run took longer than it was given: as `timeout(1)`.
+    pub const TIMEOUT: Self = Self(124);
     /// A trap or an uncaught exception.
     pub const TRAP: Self = Self(134);
 
@@ -46,11 +54,26 @@ impl ExitCode {
                 return if matches!(e, ThreadsError::Bound { .. }) { Self::UNLINKABLE } else { Self::DATA };
             }
             // As a module that uses a proposal that is off.
-            if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() {
+            if cause.is::<wasmc_environ::DecodeError>() || cause.is::<SharedMemoryDisabled>() || cause.is::<InvalidInitialize>() {
                 return Self::DATA;
             }
-            if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
+            if cause.is::<LimitExceeded>() {
+                return Self::LIMIT;
+            }
+            if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() || cause.is::<ImportCircle>() {
                 return Self::UNLINKABLE;
+            }
+            if cause.is::<NameTaken>() {
+                return Self::USAGE;
+            }
+            if let Some(e) = cause.downcast_ref::<PluginError>() {
+                return match e {
+                    PluginError::Missing { .. } => Self::NO_INPUT,
+                    PluginError::AbiVersion { .. } => Self::MISMATCH,
+                    PluginError::Init { .. } => Self::UNLINKABLE,
+                    PluginError::NameTaken { .. } => Self::USAGE,
+                    _ => Self::DATA,
+                };
             }
             if let Some(e) = cause.downcast_ref::<ArtifactError>() {
                 return Self::of_artifact(&e.kind);

@@ -1,4 +1,4 @@
-//! Options on inlining, for the commands that compile.
+//! Options on inlining of `wasmc compile`. `run` has none, since what it compiles is kept for later runs.
 
 use wasmc_compiler::Inlining;
 

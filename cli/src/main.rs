@@ -1,16 +1,21 @@
 //! wasmc: the command line. Each command is a file with its options and a `run`; this file parses, dispatches, and turns
 //! the outcome into an exit code. Errors are reported in one place, so that all look alike.
 
+mod cache;
 mod commands;
 mod exit;
 mod inlining;
 mod input;
 mod invoke;
+mod limits;
 mod options;
 mod report;
+mod timeout;
+mod trace;
+mod values;
 mod wast;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::ExitCode;
 
 /// Compile WebAssembly to native shared objects and run them.
@@ -19,6 +24,12 @@ use exit::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print nothing but errors and traps (and what the program itself prints).
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say on standard error how things are done: what comes from the cache, and why not.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -27,14 +38,20 @@ Examples:
   wasmc run --dir . app.so input.txt     run it with the current folder visible to it
   wasmc run app.wasm                     compile in memory and run
   wasmc run --tier interpreted app.wasm  start at once, without compiling
+  wasmc --verbose run app.wasm           say what comes from the cache of compiled modules
+  wasmc man ~/.local/share/man/man1      manual pages; wasmc completions bash: completions
 
-Exit codes: the program's own; 134 trap or uncaught exception; 64 usage, 65 bad input, 66 missing input,
-69 import that nothing provides, 70 internal error, 73 output cannot be written, 78 artifact that does not fit this machine.";
+Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 usage, 65 bad input, 66 missing input,
+69 import that nothing provides, 70 internal error, 73 output cannot be written, 77 beyond a --limit, 78 artifact that does not fit this machine.";
 
 #[derive(Subcommand)]
 enum Command {
+    Cache(commands::cache::Opts),
     Compile(commands::compile::Opts),
-    Run(commands::run::Opts),
+    Completions(commands::completions::Opts),
+    Man(commands::man::Opts),
+    // By far the largest.
+    Run(Box<commands::run::Opts>),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
     Wast(commands::wast::Opts),
@@ -50,9 +67,17 @@ fn main() -> std::process::ExitCode {
             return code.into();
         }
     };
+    if cli.quiet {
+        report::set_level(report::Level::Quiet);
+    } else if cli.verbose {
+        report::set_level(report::Level::Verbose);
+    }
     let outcome = match cli.command {
+        Command::Cache(opts) => commands::cache::run(opts),
         Command::Compile(opts) => commands::compile::run(opts),
-        Command::Run(opts) => commands::run::run(opts),
+        Command::Completions(opts) => commands::completions::run(opts, Cli::command()),
+        Command::Man(opts) => commands::man::run(opts, Cli::command()),
+        Command::Run(opts) => commands::run::run(*opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),
         Command::Wast(opts) => commands::wast::run(opts),

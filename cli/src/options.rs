@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::Interpret;
-use wasmc_wasi::WasiLimits;
 
 /// `HOST[::GUEST]`.
 #[derive(Clone, Debug)]
@@ -121,34 +120,6 @@ pub fn apply(mut features: Features, switches: &[FeatureSwitch]) -> Features {
         features.set(&s.name, s.on);
     }
     features
-}
-
-/// `NAME=VALUE` of a limit of WASI.
-#[derive(Clone, Debug)]
-pub struct LimitOption {
-    pub name: String,
-    pub value: u64,
-}
-
-impl FromStr for LimitOption {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let (name, value) = s.split_once('=').unwrap_or((s, ""));
-        if !WasiLimits::NAMES.iter().any(|(known, _)| *known == name) {
-            let known: Vec<_> = WasiLimits::NAMES.iter().map(|(name, what)| format!("{name} ({what})")).collect();
-            return Err(format!("no limit is called `{name}`; there are {}", known.join(", ")));
-        }
-        let value = value.parse().map_err(|_| format!("expected a number after {name}=, not `{value}`"))?;
-        Ok(Self { name: name.into(), value })
-    }
-}
-
-/// What `--trace` can show.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TraceOption {
-    /// Each call of WASI: arguments, result, duration.
-    Wasi,
 }
 
 /// What the switches say about a proposal; the last one counts.

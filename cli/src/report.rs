@@ -4,8 +4,10 @@
 use anstyle::{AnsiColor, Style};
 use clap::builder::Styles;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// Styles of the help.
@@ -16,17 +18,62 @@ pub const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
+const VERBOSE: Style = AnsiColor::BrightBlack.on_default();
 const DONE: Style = AnsiColor::Green.on_default().bold();
+
+/// How much is said.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Only errors and traps.
+    Quiet,
+    /// Also notes, and what was done.
+    Normal,
+    /// Also how it was done.
+    Verbose,
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Normal as u8);
+
+/// Sets how much is said from now on.
+pub fn set_level(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+fn says(level: Level) -> bool {
+    level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Prints how something is done, for those who want to know.
+pub fn verbose(text: impl FnOnce() -> String) {
+    if says(Level::Verbose) {
+        anstream::eprintln!("{VERBOSE}wasmc{VERBOSE:#}: {}", text());
+    }
+}
+
+/// A text with its control characters written out: names in it may come from a program, and must not reach the terminal as
+/// commands.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
 
 /// Prints an error with its causes, outermost first.
 pub fn error(error: &anyhow::Error) {
-    anstream::eprint!("{ERROR}error{ERROR:#}: {error}");
     let mut last = error.to_string();
+    anstream::eprint!("{ERROR}error{ERROR:#}: {}", visible(&last));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Several libraries repeat the cause's text in their own.
         if !last.contains(&text) {
-            anstream::eprint!("\n  caused by: {text}");
+            anstream::eprint!("\n  caused by: {}", visible(&text));
         }
         last = text;
     }
@@ -35,20 +82,29 @@ pub fn error(error: &anyhow::Error) {
 
 /// Prints an error that consists of several.
 pub fn errors(summary: &str, lines: &[String]) {
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {summary}");
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", visible(summary));
     for line in lines {
-        anstream::eprintln!("  {line}");
+        anstream::eprintln!("  {}", visible(line));
     }
 }
 
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
-    anstream::eprintln!("{ERROR}trap{ERROR:#}: {text}");
+    anstream::eprintln!("{ERROR}trap{ERROR:#}: {}", visible(text));
+}
+
+/// Prints something that the user should know although nothing went wrong.
+pub fn note(text: &str) {
+    if says(Level::Normal) {
+        anstream::eprintln!("{NOTE}note{NOTE:#}: {text}");
+    }
 }
 
 /// Prints the one line that sums up what was done.
 pub fn summary(text: &str) {
-    anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+    if says(Level::Normal) {
+        anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+    }
 }
 
 /// A bar that appears only on a terminal, and only if the work takes longer than half a second.
@@ -62,7 +118,7 @@ impl Progress {
     const DELAY: Duration = Duration::from_millis(500);
 
     pub fn new() -> Self {
-        Self { start: Instant::now(), wanted: std::io::stderr().is_terminal(), bar: OnceLock::new() }
+        Self { start: Instant::now(), wanted: says(Level::Normal) && std::io::stderr().is_terminal(), bar: OnceLock::new() }
     }
 
     /// `done` of `total` functions are finished. Callable from any thread.

@@ -20,6 +20,8 @@ use wasmc_environ::{FuncIndex, Module, TrapCode};
 const SLOT: u32 = size_of::<ValRaw>() as u32;
 /// The structures that stubs read and write are always mapped and aligned.
 const TRUSTED: MemFlagsData = MemFlagsData::trusted();
+/// Bytes of memories, in ranges that were checked.
+const BYTES: MemFlagsData = MemFlagsData::new().with_notrap();
 /// Behind a call that does not return. It is none of the codes that get a trap record: to come here is a crash.
 const UNREACHABLE: ir::TrapCode = ir::TrapCode::unwrap_user(250);
 
@@ -47,6 +49,7 @@ impl Stubs<'_> {
         match symbol {
             Symbol::Function(index) => self.interpreted(index, func, context),
             Symbol::Builtin(Builtin::raise | Builtin::interp_call) | Symbol::ClosedTable(_) => return Err(unknown()),
+            Symbol::Builtin(builtin @ (Builtin::move_bytes | Builtin::fill_bytes)) => self.bytes(builtin, func, context),
             Symbol::Builtin(builtin) => self.builtin(builtin, func, context),
             Symbol::ImportThunk(index) => self.import_thunk(index, func, context),
             Symbol::Stub(number, kind) => {
@@ -213,6 +216,66 @@ impl Stubs<'_> {
             let results = b.0.inst_results(call).to_vec();
             b.0.ins().return_(&results);
         }
+        b.finish(self.isa);
+    }
+}
+
+impl Stubs<'_> {
+    /// Copies or fills bytes: up to `SHORT` of them here, more by a routine of the runtime, which neither looks at the store
+    /// nor fails. Most copies of C programs are short, and a call into the runtime costs more than they do.
+    fn bytes(&self, builtin: Builtin, func: &mut ir::Function, context: &mut FunctionBuilderContext) {
+        const SHORT: i64 = 64;
+        let mut b = begin(func, context, Symbol::Builtin(builtin), self.env.builtin_signature(builtin));
+        let all = params(&b);
+        let [vmctx, to, from, length] = all[..] else { return b.finish(self.isa) };
+        let (short, long) = (b.0.create_block(), b.0.create_block());
+        let is_short = b.0.ins().icmp_imm_u(IntCC::UnsignedLessThanOrEqual, length, SHORT);
+        b.0.ins().brif(is_short, short, &[] as &[BlockArg], long, &[] as &[BlockArg]);
+        b.0.switch_to_block(short);
+        let filler = (builtin == Builtin::fill_bytes).then(|| {
+            let byte = b.0.ins().ireduce(types::I8, from);
+            let wide = b.0.ins().uextend(types::I64, byte);
+            (b.0.ins().splat(types::I8X16, byte), b.0.ins().imul_imm_u(wide, 0x0101_0101_0101_0101))
+        });
+        // Pieces of a type, from this many bytes on, so many from each end.
+        for (ty, least, each) in
+            [(types::I8X16, 33, 2), (types::I8X16, 16, 1), (types::I64, 8, 1), (types::I32, 4, 1), (types::I16, 2, 1), (types::I8, 1, 1)]
+        {
+            let (here, next) = (b.0.create_block(), b.0.create_block());
+            let enough = b.0.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, length, least);
+            b.0.ins().brif(enough, here, &[] as &[BlockArg], next, &[] as &[BlockArg]);
+            b.0.switch_to_block(here);
+            let size = ty.bytes() as i32;
+            let to_end = b.0.ins().iadd(to, length);
+            let places = |start, end| (0..each).map(move |i| (start, i * size)).chain((1..=each).map(move |i| (end, -i * size)));
+            let values: Vec<Value> = match filler {
+                Some((vector, _)) if ty == types::I8X16 => places(to, to_end).map(|_| vector).collect(),
+                Some((_, word)) => {
+                    let value = if ty == types::I64 { word } else { b.0.ins().ireduce(ty, word) };
+                    places(to, to_end).map(|_| value).collect()
+                }
+                None => {
+                    let from_end = b.0.ins().iadd(from, length);
+                    places(from, from_end).map(|(base, offset)| b.0.ins().load(ty, BYTES, base, offset)).collect()
+                }
+            };
+            for ((base, offset), value) in places(to, to_end).zip(values) {
+                b.0.ins().store(BYTES, value, base, offset);
+            }
+            b.0.ins().return_(&[]);
+            b.0.switch_to_block(next);
+        }
+        b.0.ins().return_(&[]);
+
+        b.0.switch_to_block(long);
+        let store = b.load_pointer(vmctx, offsets::VMCONTEXT_STORE);
+        b.leave(store, false);
+        let mut c_params = vec![types::I64];
+        c_params.extend(builtin.signature().params.iter().map(|t| builtin_type(*t)));
+        let callee = b.load_builtin(vmctx, builtin);
+        let c_signature = b.c_signature(self.isa, &c_params, &[]);
+        b.0.ins().call_indirect(c_signature, callee, &[vmctx, to, from, length]);
+        b.0.ins().return_(&[]);
         b.finish(self.isa);
     }
 }

@@ -1,10 +1,11 @@
 //! What an engine is made from: which proposals are on, how code is made, how large stacks are. Plain data: the engine
 //! checks it, everything else only reads it.
 
+use crate::trace::CallTracer;
 use std::sync::Arc;
 use wasmc_environ::Tunables;
 use wasmc_environ::features::Features;
-use wasmc_environ::jit::{Interpret, JitCompiler};
+use wasmc_environ::jit::{Interpret, JitCompiler, JitOptions};
 use wasmc_environ::limits;
 
 /// How the functions of a module that is loaded from WebAssembly run.
@@ -33,6 +34,8 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) call_tracer: Option<Arc<CallTracer>>,
+    pub(crate) interrupt_signal: Option<i32>,
 }
 
 impl Default for Config {
@@ -45,6 +48,8 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            call_tracer: None,
+            interrupt_signal: None,
         }
     }
 }
@@ -84,6 +89,16 @@ impl Config {
         self
     }
 
+    /// The options with which modules are compiled in memory. What is compiled with the same ones elsewhere is the same code.
+    pub fn code_options(&self) -> JitOptions {
+        JitOptions { interpret: self.interpret.clone(), features: self.features.clone(), tunables: self.tunables.clone() }
+    }
+
+    /// How modules that are loaded from WebAssembly run.
+    pub fn chosen_tier(&self) -> Tier {
+        self.tier
+    }
+
     /// The proposals that are on.
     pub fn enabled(&self) -> &Features {
         &self.features
@@ -117,6 +132,24 @@ impl Config {
         self.verify_text = on;
         self
     }
+
+    /// Reports calls to this tracer: those between host, compiled and interpreted functions, those inside interpreted code, and
+    /// those inside compiled code that was made for it. Modules compiled in memory are; artifacts if `wasmc compile --trace` made
+    /// them ([`Module::reports_calls`](crate::Module::reports_calls)).
+    #[must_use]
+    pub fn call_tracer(mut self, tracer: Arc<CallTracer>) -> Self {
+        self.call_tracer = Some(tracer);
+        self
+    }
+
+    /// The number of the signal that is sent to threads to interrupt them, where the default (`SIGRTMAX` less 5) is used for
+    /// something else. The process has one for all engines: [`Engine::new`](crate::Engine::new) refuses another than the one
+    /// that is in use. Signals of this number that somebody else sends go to the handler that was there before.
+    #[must_use]
+    pub fn interrupt_signal(mut self, signal: i32) -> Self {
+        self.interrupt_signal = Some(signal);
+        self
+    }
 }
 
 impl std::fmt::Debug for Config {
@@ -129,6 +162,8 @@ impl std::fmt::Debug for Config {
             .field("tier", &self.tier)
             .field("interpret", &self.interpret)
             .field("verify_text", &self.verify_text)
+            .field("call_tracer", &self.call_tracer.is_some())
+            .field("interrupt_signal", &self.interrupt_signal)
             .finish()
     }
 }

@@ -27,12 +27,17 @@ impl Engine {
     ///
     /// # Errors
     /// If the configuration contradicts itself or asks for what this machine cannot give.
-    pub fn new(config: Config) -> Result<Self> {
+    pub fn new(mut config: Config) -> Result<Self> {
         anyhow::ensure!(
             (MIN_STACK..=MAX_STACK).contains(&config.stack_size),
             "a stack of {} bytes is not possible: choose between {MIN_STACK} and {MAX_STACK} bytes",
             config.stack_size
         );
+        // Code that is made here is made so that the tracer sees all of its calls.
+        config.tunables.trace |= config.call_tracer.is_some();
+        if let Some(signal) = config.interrupt_signal {
+            crate::vm::signals::choose_interrupt_signal(signal)?;
+        }
         Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()) }) })
     }
 

@@ -83,16 +83,34 @@ impl std::error::Error for HostPanic {}
 /// A module imports something that nobody defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownImport {
+    pub(crate) importer: Option<String>,
     pub(crate) module: String,
     pub(crate) name: String,
     pub(crate) ty: ExternType,
     /// Whether anything is defined for the import's module.
     pub(crate) module_known: bool,
-    /// What is defined under a similar name, most similar first: (module, name).
-    pub(crate) similar: Vec<(String, String)>,
+    /// What is defined under a similar name, most similar first.
+    pub(crate) similar: Vec<SimilarName>,
+}
+
+/// Something that has nearly the name that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SimilarName {
+    /// Name of the module that has it.
+    pub module: String,
+    /// Its name there.
+    pub name: String,
+    /// Its type, where that is known.
+    pub ty: Option<ExternType>,
 }
 
 impl UnknownImport {
+    /// Name of the module that imports it, if that has a name.
+    pub fn importer(&self) -> Option<&str> {
+        self.importer.as_deref()
+    }
+
     /// Name of the module that was to be imported from.
     pub fn module(&self) -> &str {
         &self.module
@@ -108,35 +126,92 @@ impl UnknownImport {
         &self.ty
     }
 
-    /// What is defined under a similar name, most similar first: module and name.
-    pub fn similar(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.similar.iter().map(|(m, n)| (m.as_str(), n.as_str()))
+    /// Whether a module of that name is known at all.
+    pub fn module_known(&self) -> bool {
+        self.module_known
+    }
+
+    /// What is defined under a similar name, most similar first.
+    pub fn similar(&self) -> &[SimilarName] {
+        &self.similar
     }
 }
 
 impl fmt::Display for UnknownImport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { module, name, ty, module_known, similar } = self;
-        write!(f, "unknown import: `{module}`.`{name}` ({ty}) is not defined; ")?;
-        if let [first, rest @ ..] = similar.as_slice() {
-            write!(f, "there is `{}`.`{}`", first.0, first.1)?;
-            for (m, n) in rest {
-                write!(f, ", `{m}`.`{n}`")?;
-            }
-            Ok(())
-        } else if *module_known {
-            write!(f, "the module `{module}` has nothing of a similar name")
-        } else {
-            write!(f, "there is no module `{module}`")
+        let Self { importer, module, name, ty, module_known, similar } = self;
+        write!(f, "unknown import: `{module}`.`{name}` ({ty})")?;
+        if let Some(importer) = importer {
+            write!(f, ", imported by `{importer}`,")?;
         }
+        f.write_str(" is not defined; ")?;
+        if similar.is_empty() {
+            return if *module_known {
+                write!(f, "the module `{module}` has nothing of a similar name")
+            } else {
+                write!(f, "there is no module `{module}`")
+            };
+        }
+        for (i, SimilarName { module, name, ty }) in similar.iter().enumerate() {
+            write!(f, "{} `{module}`.`{name}`", if i == 0 { "there is" } else { "," })?;
+            if let Some(ty) = ty {
+                write!(f, " ({ty})")?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for UnknownImport {}
 
+/// Who has a name that was to be given to a module.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameOwner {
+    /// An instance that was given it.
+    Instance,
+    /// The host, which defines functions or other things under it.
+    Host,
+    /// Another module that is to be instantiated at the same time.
+    Sibling,
+}
+
+/// A name for a module is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameTaken {
+    pub(crate) name: String,
+    pub(crate) by: NameOwner,
+}
+
+impl NameTaken {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who has it.
+    pub fn by(&self) -> NameOwner {
+        self.by
+    }
+}
+
+impl fmt::Display for NameTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.by {
+            NameOwner::Instance => "an instance has it already",
+            NameOwner::Host => "the host defines a module of that name",
+            NameOwner::Sibling => "it is given to two modules",
+        };
+        write!(f, "the module name `{}` is taken: {who}", self.name)
+    }
+}
+
+impl std::error::Error for NameTaken {}
+
 /// What is defined for an import has another type than the importing module wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncompatibleImport {
+    pub(crate) importer: Option<String>,
     pub(crate) module: String,
     pub(crate) name: String,
     pub(crate) wanted: ExternType,
@@ -144,6 +219,11 @@ pub struct IncompatibleImport {
 }
 
 impl IncompatibleImport {
+    /// Name of the module that imports it, if that has a name.
+    pub fn importer(&self) -> Option<&str> {
+        self.importer.as_deref()
+    }
+
     /// Name of the module that was to be imported from.
     pub fn module(&self) -> &str {
         &self.module
@@ -167,10 +247,13 @@ impl IncompatibleImport {
 
 impl fmt::Display for IncompatibleImport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { module, name, wanted, found } = self;
+        let Self { importer, module, name, wanted, found } = self;
         write!(f, "incompatible import type: `{module}`.`{name}` must be a {wanted}, but is a {found}")?;
         if wanted.to_string() == found.to_string() {
             f.write_str(" of another type definition: the recursion groups, supertypes or `final` differ")?;
+        }
+        if let Some(importer) = importer {
+            write!(f, " (imported by `{importer}`)")?;
         }
         Ok(())
     }

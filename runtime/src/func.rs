@@ -10,6 +10,7 @@ use crate::into_func::IntoFunc;
 use crate::ops;
 use crate::registry::{Registry, Stubs, TypeRegistration};
 use crate::store::{StoreId, StoreOpaque};
+use crate::trace;
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 use crate::value::Val;
 use crate::vm;
@@ -98,8 +99,11 @@ impl ExitBinding {
     ) -> Self {
         // SAFETY: by the caller.
         let (context, HostFunc { array_fn, typed_fn, lazy_code, type_id, .. }) = unsafe { (&raw mut *(*store).vm.context, &*host) };
+        // SAFETY: by the caller.
+        let traced = unsafe { (*store).trace.is_some() };
+        let (array_fn, typed_fn) = if traced { (trace::host as ArrayFn, None) } else { (*array_fn, *typed_fn) };
         let exit = VMExitContext {
-            array_fn: *array_fn as *const u8,
+            array_fn: array_fn as *const u8,
             typed_fn: typed_fn.map_or(std::ptr::null(), |f| f as *const u8),
             store: context,
             vmctx: vmctx.cast(),
@@ -309,6 +313,11 @@ impl Func {
             Ok(id) => (*store.engine.registry().func_type(id)).clone(),
             Err(_) => crate::error::wrong_store_panic("function"),
         }
+    }
+
+    pub(crate) fn result_count(&self, store: impl AsContext) -> Result<usize> {
+        let store = store.as_context().opaque();
+        Ok(store.engine.registry().func_type(self.type_id(store)?).results.len())
     }
 
     /// Calls the function: as many arguments as it has parameters, room for as many results as it has.

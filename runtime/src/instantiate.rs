@@ -10,6 +10,7 @@ use crate::exec::{self, Callee};
 use crate::extern_::Extern;
 use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
 use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
+use crate::limiter::Resource;
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
 use crate::shared_memory::SharedMemory;
@@ -51,6 +52,9 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
             Arc::ptr_eq(module.engine.registry(), (*store).engine.registry()),
             "the module was made with another engine than the store"
         );
+        if (*store).vm.interrupt.is_interrupted() {
+            return Err(vm::interrupt::interrupted_before());
+        }
         let wanted = &module.env.imports;
         ensure!(wanted.len() == imports.len(), "the module has {} imports, but {} are given", wanted.len(), imports.len());
         for (wanted, given) in wanted.iter().zip(imports) {
@@ -62,10 +66,14 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
                 shared_memory_instance(store, memory)?;
             }
         }
+        let account = &raw mut (*store).account;
+        let before = (*account).mark();
+        (*account).acquire(Resource::Instances, 1, 0, None)?;
         let this = allocate(store, module.clone());
         if let Err(e) = define(this, imports) {
             let store = &mut *store;
             store.instances.pop();
+            store.account.release_since(&before);
             return Err(e);
         }
         if let Some(EntityIndex::Memory(index)) = module.export("memory") {
@@ -138,10 +146,13 @@ pub(crate) unsafe fn host_table(store: *mut StoreOpaque, ty: TableType, init: u6
 unsafe fn host_instance(store: *mut StoreOpaque, module: ModuleInner, init: u64) -> Result<NonNull<InstanceData>> {
     // SAFETY: by the caller.
     unsafe {
+        let account = &raw const (*store).account;
+        let before = (*account).mark();
         let this = allocate(store, Arc::new(module));
         if let Err(e) = memories(this).and_then(|()| tables(this, |_| init)) {
             let store = &mut *store;
             store.instances.pop();
+            store.account.release_since(&before);
             return Err(e);
         }
         reserve(this);
@@ -230,7 +241,8 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
 #[cold]
 fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> crate::Error {
     let module::Import { module: from, name, ty } = wanted;
-    IncompatibleImport { module: from.clone(), name: name.clone(), wanted: module.engine_entity(*ty), found }.into()
+    let (importer, wanted) = (module.name.clone(), module.engine_entity(*ty));
+    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }.into()
 }
 
 /// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").
@@ -458,6 +470,7 @@ unsafe fn memories(this: *mut InstanceData) -> Result<()> {
     unsafe {
         let module = &*Arc::as_ptr(&(*this).module);
         let config = MemoryConfig { static_memory: module.static_memory, ..MemoryConfig::default() };
+        let account = &raw mut (*(*this).store).account;
         let imported = module.env.num_imported_memories as usize;
         for (i, ty) in module.env.memories[imported..].iter().enumerate() {
             let index = DefinedMemoryIndex::from_u32(i as u32);
@@ -467,9 +480,11 @@ unsafe fn memories(this: *mut InstanceData) -> Result<()> {
             };
             if ty.shared {
                 // Never with an image: a private mapping of a file is a copy for each instance that maps it.
-                define_shared(this, index, SharedMemory::with_config(&module.engine, *ty, &config)?);
+                let limiter = (*account).limiter();
+                define_shared(this, index, SharedMemory::with_config(&module.engine, *ty, &config, limiter)?);
                 continue;
             }
+            (*account).acquire_memory(ty)?;
             let memory = MemoryStorage::new(ty, &config, image)?;
             *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
             (*this).memories.push(InstanceMemory::Own(memory));
@@ -486,6 +501,9 @@ unsafe fn tables(this: *mut InstanceData, init: impl Fn(usize) -> u64) -> Result
         let imported = module.env.num_imported_tables as usize;
         for (i, ty) in module.env.tables[imported..].iter().enumerate() {
             let index = DefinedTableIndex::from_u32(i as u32);
+            // A closed table counts as any other: how it is kept must not decide what may be used.
+            let account = &mut (*(*this).store).account;
+            account.acquire_table(ty)?;
             let (table, definition) = match module.env.closed_table(module.env.table_index(index)) {
                 // Interpreted code still asks for the size.
                 Some(closed) => (None, VMTableDefinition { base: std::ptr::null_mut(), current_elements: closed.elements.len() as u64 }),
@@ -594,8 +612,7 @@ unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
                 let index = DataIndex::from_u32(i as u32);
                 if !in_image(module, *target) {
                     let data = module.data(index);
-                    let to = ops::bytes(ops::memory_definition(vmctx, *target), offset(this, at), data.len() as u64).map_err(trap)?;
-                    to.copy_from_nonoverlapping(data.as_ptr(), data.len());
+                    ops::write_data(vmctx, *target, offset(this, at), data).map_err(trap)?;
                 }
                 ops::data_drop(vmctx, index);
             }

@@ -5,24 +5,23 @@ use crate::Result;
 use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
 use crate::engine::Engine;
-use crate::error::UnknownImport;
+use crate::error::{NameOwner, NameTaken, SimilarName, UnknownImport};
 use crate::extern_::Extern;
 use crate::func::{AnyHostFunc, Func, dynamic_func};
 use crate::instance::Instance;
 use crate::instantiate::{self, Import};
 use crate::into_func::IntoFunc;
 use crate::module::Module;
+use crate::named::initialize;
 use crate::shared_memory::SharedMemory;
-use crate::types::ImportType;
+use crate::similar::nearest;
+use crate::types::{ExternType, ImportType};
 use anyhow::{Context as _, bail};
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use wasmc_environ::types::{EntityType, FuncType};
-
-/// As many similar names as an error lists.
-const MAX_SIMILAR: usize = 3;
 
 #[derive(Clone)]
 enum Definition {
@@ -37,20 +36,24 @@ pub struct Linker<T: 'static> {
     engine: Engine,
     /// By module, then by name.
     modules: HashMap<Box<str>, HashMap<Box<str>, Definition>>,
+    /// The instances that were given a name, by it.
+    named: BTreeMap<Box<str>, Instance>,
     allow_shadowing: bool,
     data: PhantomData<fn(T)>,
 }
 
 impl<T: 'static> Clone for Linker<T> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), modules: self.modules.clone(), allow_shadowing: self.allow_shadowing, data: PhantomData }
+        let Self { engine, modules, named, allow_shadowing, data } = self;
+        Self { engine: engine.clone(), modules: modules.clone(), named: named.clone(), allow_shadowing: *allow_shadowing, data: *data }
     }
 }
 
 impl<T: 'static> Linker<T> {
     /// An empty linker.
     pub fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone(), modules: HashMap::new(), allow_shadowing: false, data: PhantomData }
+        let (modules, named) = (HashMap::new(), BTreeMap::new());
+        Self { engine: engine.clone(), modules, named, allow_shadowing: false, data: PhantomData }
     }
 
     /// The engine that the linker was made with.
@@ -70,7 +73,7 @@ impl<T: 'static> Linker<T> {
             None => self.modules.entry(module.into()).or_default(),
         };
         if !self.allow_shadowing && names.contains_key(name) {
-            bail!("`{module}`.`{name}` is defined twice; `Linker::allow_shadowing` lets the later definition win");
+            return Err(taken(module, name));
         }
         names.insert(name.into(), definition);
         Ok(self)
@@ -169,20 +172,59 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Defines all exports of an instance under a module name, so that other modules import from it.
+    /// Defines all exports of an instance under a module name, so that other modules import from it, and enters the instance
+    /// under that name: [`Linker::get_instance`] finds it.
     ///
     /// # Errors
-    /// If a name is taken, or the instance belongs to another store.
+    /// A [`NameTaken`] if another instance has the name already; if one of the names within is taken, or the instance belongs to
+    /// another store. Then nothing is defined.
     pub fn instance(&mut self, mut store: impl AsContextMut<Data = T>, module: &str, instance: Instance) -> Result<&mut Self> {
         let mut store = store.as_context_mut();
         instance.check(store.opaque())?;
         let exports: Vec<(String, Extern)> = instance.exports(&mut store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        for (name, item) in exports {
-            self.insert(module, &name, Definition::Extern(item))?;
-        }
+        self.check_free(module, exports.iter().map(|(name, _)| name.as_str()))?;
         // A module without exports is known all the same.
-        self.modules.entry(module.into()).or_default();
+        let names = self.modules.entry(module.into()).or_default();
+        names.extend(exports.into_iter().map(|(name, item)| (name.into(), Definition::Extern(item))));
+        self.named.insert(module.into(), instance);
         Ok(self)
+    }
+
+    /// Whether an instance with these exports can be given a name.
+    fn check_free<'a>(&self, module: &str, mut exports: impl Iterator<Item = &'a str>) -> Result<()> {
+        if self.allow_shadowing {
+            return Ok(());
+        }
+        if self.named.contains_key(module) {
+            return Err(NameTaken { name: module.to_owned(), by: NameOwner::Instance }.into());
+        }
+        match exports.find(|name| self.is_defined(module, name)) {
+            Some(name) => Err(taken(module, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The instance that was given this name by [`Linker::instance`], [`Linker::module`] or [`Linker::modules`]. It lives as long
+    /// as its store, whatever becomes of the linker.
+    pub fn get_instance(&self, name: &str) -> Option<Instance> {
+        self.named.get(name).copied()
+    }
+
+    /// The instances that were given names, in the order of the names.
+    pub fn instances(&self) -> impl ExactSizeIterator<Item = (&str, Instance)> {
+        self.named.iter().map(|(name, instance)| (&**name, *instance))
+    }
+
+    /// Who has a module name, if anybody does.
+    pub fn name_owner(&self, module: &str) -> Option<NameOwner> {
+        if self.named.contains_key(module) {
+            return Some(NameOwner::Instance);
+        }
+        self.modules.contains_key(module).then_some(NameOwner::Host)
+    }
+
+    pub(crate) fn shadows(&self) -> bool {
+        self.allow_shadowing
     }
 
     /// Instantiates a module and defines its exports under a name. If it exports a function `_initialize`, that is called
@@ -192,11 +234,10 @@ impl<T: 'static> Linker<T> {
     /// As [`Linker::instantiate`] and [`Linker::instance`], and if `_initialize` fails.
     pub fn module(&mut self, mut store: impl AsContextMut<Data = T>, name: &str, module: &Module) -> Result<&mut Self> {
         let mut store = store.as_context_mut();
+        // Before anything of the module runs.
+        self.check_free(name, module.inner.env.exports.iter().map(|e| e.name.as_str()))?;
         let instance = self.instantiate(&mut store, module)?;
-        if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-            let initialize = initialize.typed::<(), ()>(&store).context("`_initialize` of a library")?;
-            initialize.call(&mut store, ())?;
-        }
+        initialize(&mut store, instance)?;
         self.instance(&mut store, name, instance)
     }
 
@@ -241,17 +282,19 @@ impl<T: 'static> Linker<T> {
         self.modules.iter().flat_map(|(m, names)| names.keys().map(move |n| (&**m, &**n)))
     }
 
-    fn resolve(&self, module: &Module) -> Result<Vec<Definition>> {
+    /// Finds what a module imports; `ty` finds types of things of the store, for the error.
+    fn resolve(&self, module: &Module, ty: impl Fn(&Extern) -> Option<ExternType>) -> Result<Vec<Definition>> {
+        let unknown = |i| self.describe_unknown(module, i, &[], &ty).into();
         let imports = module.inner.env.imports.iter().enumerate();
         let found = imports.map(|(i, import)| match self.lookup(&import.module, &import.name) {
             Some(Definition::Overloads(list)) => {
                 let fits =
                     |f: &&Arc<AnyHostFunc>| matches!(import.ty, EntityType::Func(ty) if f.type_id == module.inner.type_ids[ty.index()]);
                 let chosen = list.iter().find(fits).or(list.first());
-                chosen.map(|f| Definition::Host(f.clone())).ok_or_else(|| self.unknown(module, i))
+                chosen.map(|f| Definition::Host(f.clone())).ok_or_else(|| unknown(i))
             }
             Some(definition) => Ok(definition.clone()),
-            None => Err(self.unknown(module, i)),
+            None => Err(unknown(i)),
         });
         found.collect()
     }
@@ -261,7 +304,8 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// An [`UnknownImport`] for what is not defined, and as [`Instance::new`].
     pub fn instantiate(&self, store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
-        instantiate(store, module, &self.resolve(module)?)
+        let imports = self.resolve(module, |item| type_in(&store, item))?;
+        instantiate(store, module, &imports)
     }
 
     /// Finds what a module imports, so that many instances of it need not look it up again.
@@ -269,7 +313,7 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// An [`UnknownImport`] for what is not defined.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
-        Ok(InstancePre { module: module.clone(), imports: self.resolve(module)?.into(), data: PhantomData })
+        Ok(InstancePre { module: module.clone(), imports: self.resolve(module, |_| None)?.into(), data: PhantomData })
     }
 
     /// Defines every function import of a module that is not defined yet as one that fails when it is called.
@@ -285,22 +329,41 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    #[cold]
-    fn unknown(&self, module: &Module, import: usize) -> crate::Error {
+    /// What is to be said about an import that nobody provides: also the `named` modules, which are yet to be instantiated, may
+    /// have something near. `ty` finds types of things of the store.
+    pub(crate) fn describe_unknown(
+        &self,
+        module: &Module,
+        import: usize,
+        named: &[(&str, &Module)],
+        ty: impl Fn(&Extern) -> Option<ExternType>,
+    ) -> UnknownImport {
         let import = &module.inner.env.imports[import];
-        let mut similar: Vec<(usize, &str, &str)> =
-            self.names().filter_map(|(m, n)| Some((similarity(&import.module, &import.name, m, n)?, m, n))).collect();
-        similar.sort_unstable();
-        similar.truncate(MAX_SIMILAR);
+        let exports = named.iter().flat_map(|(m, module)| module.inner.env.exports.iter().map(|e| (*m, &*e.name)));
+        let similar = nearest(&import.module, &import.name, self.names().chain(exports));
+        let type_of = |m: &str, n: &str| match self.lookup(m, n) {
+            Some(Definition::Extern(item)) => ty(item),
+            Some(Definition::Host(f)) => Some(ExternType::Func((*f.ty).clone())),
+            Some(Definition::Overloads(list)) => Some(ExternType::Func((*list.first()?.ty).clone())),
+            None => named.iter().find(|(name, _)| *name == m)?.1.get_export(n),
+        };
         UnknownImport {
+            importer: module.name().map(str::to_owned),
             module: import.module.clone(),
             name: import.name.clone(),
             ty: module.inner.engine_entity(import.ty),
-            module_known: self.modules.contains_key(&*import.module),
-            similar: similar.into_iter().map(|(_, m, n)| (m.to_owned(), n.to_owned())).collect(),
+            module_known: self.modules.contains_key(&*import.module) || named.iter().any(|(name, _)| *name == import.module),
+            similar: similar
+                .into_iter()
+                .map(|(m, n)| SimilarName { module: m.to_owned(), name: n.to_owned(), ty: type_of(m, n) })
+                .collect(),
         }
-        .into()
     }
+}
+
+#[cold]
+fn taken(module: &str, name: &str) -> crate::Error {
+    anyhow::anyhow!("`{module}`.`{name}` is defined twice; `Linker::allow_shadowing` lets the later definition win")
 }
 
 fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Module, imports: &[Definition]) -> Result<Instance> {
@@ -316,6 +379,11 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
     let store = store.as_context_mut().raw();
     // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
     unsafe { instantiate::instantiate(store, module, &imports) }
+}
+
+/// The type of something, if it belongs to this store.
+pub(crate) fn type_in(store: &impl AsContext, item: &Extern) -> Option<ExternType> {
+    belongs(store, item).ok().map(|()| item.ty(store))
 }
 
 /// A module with what it imports, found by [`Linker::instantiate_pre`].
@@ -373,67 +441,5 @@ fn belongs(store: &impl AsContext, item: &Extern) -> Result<()> {
         Extern::SharedMemory(m) => m.check_engine(&store.engine),
         Extern::Global(g) => g.checked(store).map(drop),
         Extern::Tag(t) => t.type_id(store).map(drop),
-    }
-}
-
-/// How far a definition is from an import, if it is near enough to be meant: the same name in another module, or a name
-/// that is at most a third different.
-fn similarity(module: &str, name: &str, in_module: &str, defined: &str) -> Option<usize> {
-    let far = usize::from(module != in_module);
-    if name == defined {
-        return Some(far);
-    }
-    // Names are untrusted and can be huge; a suggestion for one that long helps nobody.
-    if name.len() > 256 || defined.len() > 256 {
-        return None;
-    }
-    let same = name.eq_ignore_ascii_case(defined);
-    let distance = if same { 1 } else { edit_distance(name, defined) };
-    let near = distance <= (name.chars().count() / 3).max(1);
-    near.then_some(distance * 2 + far)
-}
-
-/// How many characters must be inserted, removed or replaced, or neighbours swapped, to make `b` of `a`.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    let mut previous = None;
-    for (i, x) in a.chars().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = above[j] + usize::from(x != *y);
-            let mut best = replaced.min(above[j + 1] + 1).min(row[j] + 1);
-            if j > 0 && previous == Some(*y) && b[j - 1] == x {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-        previous = Some(x);
-    }
-    above[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edit_distances() {
-        for (a, b, distance) in [("", "", 0), ("abc", "", 3), ("fd_wirte", "fd_write", 1), ("kitten", "sitting", 3), ("ab", "ba", 1)] {
-            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
-            assert_eq!(edit_distance(b, a), distance, "{b} {a}");
-        }
-    }
-
-    #[test]
-    fn what_is_similar() {
-        assert_eq!(similarity("env", "print", "env", "print"), Some(0));
-        assert_eq!(similarity("env", "print", "host", "print"), Some(1));
-        assert_eq!(similarity("env", "print", "env", "Print"), Some(2));
-        assert_eq!(similarity("env", "print", "env", "sqrt"), None);
-        assert_eq!(similarity("env", "a", "env", "b"), Some(2));
     }
 }

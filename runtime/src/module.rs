@@ -8,15 +8,15 @@ use crate::config::Tier;
 use crate::engine::Engine;
 use crate::interp::InterpModule;
 use crate::registry::{Stubs, TypeRegistration};
+use crate::trace::{self, CallPattern};
 use crate::types::{ExportType, ExternType, ImportType};
 use crate::vm;
 use anyhow::{Context as _, bail};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use wasmc_environ::artifact::{StubSet, feature_bits, tunable_bits};
+use wasmc_environ::artifact::{SectionKind, StubSet, feature_bits, tunable_bits};
 use wasmc_environ::decode::decode_and_validate;
-use wasmc_environ::jit::JitOptions;
 use wasmc_environ::module::{EntityIndex, Module as EnvModule};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::FuncKind;
@@ -64,6 +64,8 @@ pub(crate) struct ModuleInner {
     engine_types: bool,
     /// Whether 32-bit memories are made with a full reservation, and native code relies on that.
     pub(crate) static_memory: bool,
+    /// Native code of this module reports its calls.
+    pub(crate) traced: bool,
     /// Own stubs for the type of each imported function.
     pub(crate) import_stubs: Box<[Stubs]>,
     /// By `FuncRefIndex`.
@@ -80,12 +82,13 @@ pub(crate) struct Parts {
     pub(crate) code: Code,
     pub(crate) wasm: WasmBytes,
     pub(crate) static_memory: bool,
+    pub(crate) traced: bool,
     pub(crate) name: Option<String>,
 }
 
 impl ModuleInner {
     fn new(engine: &Engine, parts: Parts) -> Result<Self> {
-        let Parts { env, code, wasm, static_memory, name } = parts;
+        let Parts { env, code, wasm, static_memory, traced, name } = parts;
         let registry = engine.registry();
         let (type_ids, types) = registry.intern_module(&env);
         if let Code::Loaded(code) = &code {
@@ -106,6 +109,7 @@ impl ModuleInner {
             type_ids,
             engine_types: false,
             static_memory,
+            traced,
             import_stubs,
             func_refs,
             name,
@@ -119,7 +123,7 @@ impl ModuleInner {
     pub(crate) fn for_host(engine: &Engine, env: EnvModule, types: Option<TypeRegistration>) -> Result<Self> {
         let wasm = WasmBytes::Owned(Arc::new([]));
         let static_memory = engine.config().tunables.static_memory;
-        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, name: None })?;
+        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, traced: false, name: None })?;
         this.engine_types = true;
         if let Some(types) = types {
             this._types = types;
@@ -274,19 +278,14 @@ impl Module {
                          (`Tier::Interpreted`), or load an artifact (`Module::from_artifact`)"
                     );
                 };
-                let options = JitOptions {
-                    interpret: config.interpret.clone(),
-                    features: config.features.clone(),
-                    tunables: config.tunables.clone(),
-                };
-                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &options)?).context("code made in memory")?;
+                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &config.code_options())?).context("code made in memory")?;
                 let env = code.take_module();
                 let wasm = if code.wasm().is_some() { WasmBytes::InCode } else { WasmBytes::Owned(bytes.into()) };
                 (env, Code::Loaded(Arc::new(code)), wasm)
             }
         };
-        let static_memory = config.tunables.static_memory;
-        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, name })?) })
+        let Tunables { static_memory, trace: traced, .. } = config.tunables;
+        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, traced, name })?) })
     }
 
     /// Makes a module from a file with a WebAssembly binary, as [`Module::new`] does. Artifacts are for
@@ -312,15 +311,31 @@ impl Module {
     /// change it while it is in use. The checks find mistakes and damage, not malice.
     pub unsafe fn from_artifact(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let config = engine.config();
-        let checks = HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() };
-        let mut code = artifact::open(path, &checks)?;
+        Self::from_code(engine, artifact::open(path, &host_checks(engine))?, file_name(path)).with_context(|| path.display().to_string())
+    }
+
+    /// As [`Module::from_artifact`], from a file that is open for reading: what was found out about it is still true of it
+    /// then, whatever became of its name. `path` is for messages; the module has a name only if its name section has one.
+    ///
+    /// # Errors
+    /// As [`Module::from_artifact`].
+    ///
+    /// # Safety
+    /// As [`Module::from_artifact`].
+    pub unsafe fn from_artifact_file(engine: &Engine, file: std::fs::File, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_code(engine, artifact::open_file(file, path, &host_checks(engine))?, None).with_context(|| path.display().to_string())
+    }
+
+    fn from_code(engine: &Engine, mut code: LoadedCode, name: Option<String>) -> Result<Self> {
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
+        let trace_bit = tunable_bits(&Tunables { trace: true, ..Tunables::default() }) & !tunable_bits(&Tunables::default());
+        let traced = code.header().is_some_and(|h| h.tunables & trace_bit != 0);
         let env = code.take_module();
-        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, name: file_name(path) };
-        Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts).with_context(|| path.display().to_string())?) })
+        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
+        Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts)?) })
     }
 
     /// The engine that the module was made with.
@@ -368,6 +383,14 @@ impl Module {
         Ok(())
     }
 
+    /// The BLAKE3 digest that an artifact has of the module it was made from. `None` for one that was stripped of it, and for
+    /// modules that are no artifacts.
+    pub fn wasm_digest(&self) -> Option<[u8; 32]> {
+        let Code::Loaded(code) = &self.inner.code else { return None };
+        let section = &code.header()?.sections[SectionKind::Wasm as usize];
+        (section.size > 0).then_some(section.digest)
+    }
+
     /// How many functions the module defines, and how many of them have native code.
     pub fn compiled_functions(&self) -> (u32, u32) {
         let defined = self.inner.env.num_defined_functions();
@@ -378,10 +401,28 @@ impl Module {
         (defined, compiled)
     }
 
+    /// Whether the module's native code reports its calls to [`Config::call_tracer`](crate::Config::call_tracer). Interpreted
+    /// functions always do.
+    pub fn reports_calls(&self) -> bool {
+        self.inner.traced
+    }
+
+    /// How many functions that a pattern means (all without one) have calls that [`Config::call_tracer`](crate::Config::call_tracer)
+    /// can report, and of how many it cannot report the calls from other compiled functions. Of the latter, those that
+    /// are exported count as both, since calls from the host and from interpreted code are always reported.
+    pub fn traceable(&self, pattern: Option<&CallPattern>) -> (usize, usize) {
+        trace::traceable(&self.inner, pattern)
+    }
+
     /// Whether two handles are to the same module.
     pub fn same(a: &Self, b: &Self) -> bool {
         Arc::ptr_eq(&a.inner, &b.inner)
     }
+}
+
+fn host_checks(engine: &Engine) -> HostChecks {
+    let config = engine.config();
+    HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() }
 }
 
 fn file_name(path: &Path) -> Option<String> {

@@ -9,10 +9,12 @@
 //! indices are ones that validation accepted for the instance's module.
 
 use crate::instance::{InstanceData, InstanceMemory, instance};
+use crate::limiter::Resource;
 use crate::module::ModuleInner;
 use crate::shared_memory::{self, SharedMemory, current_length};
 use crate::store::StoreOpaque;
 use crate::vm::table::TableStorage;
+use crate::waiters::WaitResult;
 use wasmc_environ::TrapCode;
 use wasmc_environ::types::{RefKind, ValType};
 use wasmc_environ::vmlayout::*;
@@ -20,10 +22,17 @@ use wasmc_environ::vmoffsets::MemoryPlace;
 use wasmc_environ::*;
 
 /// Bulk operations on memory work on so many bytes at a time: between two pieces an interruption can be seen.
-const BULK_PIECE: usize = 64 << 20;
+const BULK_PIECE: usize = 16 << 20;
 
 /// `-1` of `memory.grow` and `table.grow`.
 const GROW_FAILED: i64 = -1;
+
+/// Between two pieces of a bulk operation: an error if the store was interrupted. What was done stays done.
+unsafe fn poll(vmctx: *mut VMContextHead) -> Result<(), TrapCode> {
+    // SAFETY: see the file.
+    let interrupted = unsafe { (*(*instance(vmctx)).store).vm.interrupt.is_interrupted() };
+    if interrupted { Err(TrapCode::Interrupt) } else { Ok(()) }
+}
 
 /// A part of a `VMContext`.
 #[inline]
@@ -143,14 +152,19 @@ unsafe fn table_owner(vmctx: *mut VMContextHead, index: TableIndex) -> (*mut Ins
     }
 }
 
-/// Grows a memory that `owner` defines: the old size in pages, or `None`. The one place where a limit of the store
-/// would be asked.
+/// Grows a memory that `owner` defines: the old size in pages, or `None`. Limits are asked here.
 pub(crate) unsafe fn grow_memory(owner: *mut InstanceData, index: DefinedMemoryIndex, delta: u64) -> Option<u64> {
     // SAFETY: see the file; the definition in the owner's `VMContext` is the one that everybody reads.
     unsafe {
         match &mut (&mut (*owner).memories)[index.index()] {
             InstanceMemory::Own(memory) => {
-                let old = memory.grow(delta)?;
+                let account = &mut (*(*owner).store).account;
+                let (more, current, maximum) = memory.growth(delta)?;
+                account.acquire(Resource::MemoryBytes, more, current, maximum).ok()?;
+                let Some(old) = memory.grow(delta) else {
+                    account.release(Resource::MemoryBytes, more);
+                    return None;
+                };
                 *at((*owner).vmctx, module((*owner).vmctx).offsets.memory(index)) = memory.definition();
                 Some(old)
             }
@@ -165,12 +179,17 @@ pub(crate) unsafe fn table_storage<'a>(owner: *mut InstanceData, index: DefinedT
     unsafe { (&mut (*owner).tables)[index.index()].as_mut() }
 }
 
-/// Grows a table that `owner` defines: the old size, or `None`. The one place where a limit of the store would be asked.
+/// Grows a table that `owner` defines: the old size, or `None`. Limits are asked here.
 pub(crate) unsafe fn grow_table(owner: *mut InstanceData, index: DefinedTableIndex, delta: u64, init: u64) -> Option<u64> {
     // SAFETY: see the file; the definition in the owner's `VMContext` is the one that everybody reads.
     unsafe {
         let table = table_storage(owner, index)?;
-        let old = table.grow(delta, init)?;
+        let account = &mut (*(*owner).store).account;
+        account.acquire(Resource::TableElements, delta, table.len(), Some(table.max())).ok()?;
+        let Some(old) = table.grow(delta, init) else {
+            account.release(Resource::TableElements, delta);
+            return None;
+        };
         *at((*owner).vmctx, module((*owner).vmctx).offsets.table(index)) = table.definition();
         Some(old)
     }
@@ -224,6 +243,11 @@ pub(crate) unsafe fn atomic_address(vmctx: *mut VMContextHead, memory: MemoryInd
     unsafe { shared_memory::atomic_address(memory_definition(vmctx, memory), address, size) }
 }
 
+/// The instruction's result of a wait that may have been interrupted.
+fn wait_result(result: Option<WaitResult>) -> Result<u32, TrapCode> {
+    result.map(|r| r as u32).ok_or(TrapCode::Interrupt)
+}
+
 /// `memory.atomic.wait32`: a `WaitResult`.
 pub(crate) unsafe fn atomic_wait32(
     vmctx: *mut VMContextHead,
@@ -235,7 +259,7 @@ pub(crate) unsafe fn atomic_wait32(
     // SAFETY: see the file.
     unsafe {
         match shared_memory(vmctx, memory) {
-            Some(shared) => Ok(shared.atomic_wait32(address, expected, timeout)? as u32),
+            Some(shared) => wait_result(shared.wait32(address, expected, timeout, &|| poll(vmctx).is_err())?),
             None => Err(atomic_address(vmctx, memory, address, 4).err().unwrap_or(TrapCode::AtomicWaitNonShared)),
         }
     }
@@ -252,7 +276,7 @@ pub(crate) unsafe fn atomic_wait64(
     // SAFETY: see the file.
     unsafe {
         match shared_memory(vmctx, memory) {
-            Some(shared) => Ok(shared.atomic_wait64(address, expected, timeout)? as u32),
+            Some(shared) => wait_result(shared.wait64(address, expected, timeout, &|| poll(vmctx).is_err())?),
             None => Err(atomic_address(vmctx, memory, address, 8).err().unwrap_or(TrapCode::AtomicWaitNonShared)),
         }
     }
@@ -292,6 +316,9 @@ pub(crate) unsafe fn memory_copy(
             let at = if backwards { left } else { done };
             std::ptr::copy(from.add(at), to.add(at), piece);
             done += piece;
+            if left > 0 {
+                poll(vmctx)?;
+            }
         }
     }
     Ok(())
@@ -307,6 +334,9 @@ pub(crate) unsafe fn memory_fill(vmctx: *mut VMContextHead, memory: MemoryIndex,
             let piece = (len as usize - done).min(BULK_PIECE);
             to.add(done).write_bytes(value, piece);
             done += piece;
+            if done < len as usize {
+                poll(vmctx)?;
+            }
         }
     }
     Ok(())
@@ -325,8 +355,23 @@ pub(crate) unsafe fn memory_init(
     unsafe {
         let data = (*instance(vmctx)).data_segment(segment);
         let from = data.get(src as usize..).and_then(|d| d.get(..len as usize)).ok_or(TrapCode::MemoryOutOfBounds)?;
-        let to = bytes(memory_definition(vmctx, memory), dst, len.into())?;
-        to.copy_from_nonoverlapping(from.as_ptr(), from.len());
+        write_data(vmctx, memory, dst, from)?;
+    }
+    Ok(())
+}
+
+/// Writes the bytes of a segment to a memory.
+pub(crate) unsafe fn write_data(vmctx: *mut VMContextHead, memory: MemoryIndex, dst: u64, data: &[u8]) -> Result<(), TrapCode> {
+    // SAFETY: see the file; the range is checked, and a segment does not lie in a memory.
+    unsafe {
+        let mut to = bytes(memory_definition(vmctx, memory), dst, data.len() as u64)?;
+        for (i, piece) in data.chunks(BULK_PIECE).enumerate() {
+            if i > 0 {
+                poll(vmctx)?;
+            }
+            to.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
+            to = to.add(piece.len());
+        }
     }
     Ok(())
 }

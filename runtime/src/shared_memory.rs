@@ -4,6 +4,7 @@
 
 use crate::Result;
 use crate::engine::Engine;
+use crate::limiter::{Account, Resource, ResourceLimiter};
 use crate::memory::{MemoryAccessError, check_type};
 use crate::sync::{Deadline, Mutex};
 use crate::vm::memory::{MemoryConfig, MemoryStorage};
@@ -38,10 +39,16 @@ struct Inner {
     ty: MemoryType,
     /// `base` never changes. `current_length` is only written under the lock of `storage`, and only read atomically.
     definition: UnsafeCell<VMMemoryDefinition>,
-    storage: Mutex<MemoryStorage>,
+    storage: Mutex<Storage>,
     is_static: bool,
     reserved: Range<usize>,
     waiters: Waiters,
+}
+
+/// What growing changes.
+struct Storage {
+    memory: MemoryStorage,
+    account: Account,
 }
 
 // SAFETY: the definition's address never changes, its base neither, and its length is atomic; the rest is `Sync` by itself.
@@ -66,20 +73,39 @@ impl SharedMemory {
     /// If the type is not that of a shared memory, contradicts itself or is not supported, there is no room for the memory, or
     /// the engine's feature `shared-memory` is off.
     pub fn new(engine: &Engine, ty: MemoryType) -> Result<Self> {
+        Self::for_host(engine, ty, None)
+    }
+
+    /// A shared memory as [`SharedMemory::new`] makes it, whose size counts to limits, and is bounded by them, whoever lets it grow.
+    ///
+    /// # Errors
+    /// As there, or [`LimitExceeded`](crate::LimitExceeded).
+    pub fn with_limiter(engine: &Engine, ty: MemoryType, limiter: Arc<dyn ResourceLimiter>) -> Result<Self> {
+        Self::for_host(engine, ty, Some(limiter))
+    }
+
+    fn for_host(engine: &Engine, ty: MemoryType, limiter: Option<Arc<dyn ResourceLimiter>>) -> Result<Self> {
         ensure!(ty.shared, "the type is not that of a shared memory");
         check_type(&ty)?;
         let config = MemoryConfig { static_memory: engine.config().tunables.static_memory, ..MemoryConfig::default() };
-        Self::with_config(engine, ty, &config)
+        Self::with_config(engine, ty, &config, limiter)
     }
 
     /// One that a module defines.
-    pub(crate) fn with_config(engine: &Engine, ty: MemoryType, config: &MemoryConfig) -> Result<Self> {
+    pub(crate) fn with_config(
+        engine: &Engine,
+        ty: MemoryType,
+        config: &MemoryConfig,
+        limiter: Option<Arc<dyn ResourceLimiter>>,
+    ) -> Result<Self> {
         ensure!(engine.config().features.shared_memory, SharedMemoryDisabled);
         ensure!(ty.limits.max.is_some(), "a shared memory needs a greatest size");
-        let storage = MemoryStorage::new(&ty, config, None)?;
-        let (is_static, reserved) = (storage.is_static(), storage.reserved());
-        let definition = UnsafeCell::new(storage.definition());
-        let (engine, storage, waiters) = (engine.clone(), Mutex::new(storage), Waiters::new());
+        let mut account = Account::new(limiter);
+        account.acquire_memory(&ty)?;
+        let memory = MemoryStorage::new(&ty, config, None)?;
+        let (is_static, reserved) = (memory.is_static(), memory.reserved());
+        let definition = UnsafeCell::new(memory.definition());
+        let (engine, storage, waiters) = (engine.clone(), Mutex::new(Storage { memory, account }), Waiters::new());
         Ok(Self { inner: Arc::new(Inner { engine, ty, definition, storage, is_static, reserved, waiters }) })
     }
 
@@ -166,9 +192,14 @@ impl SharedMemory {
 
     /// Grows the memory; the old size in pages, or `None` if it cannot.
     pub(crate) fn try_grow(&self, delta: u64) -> Option<u64> {
-        self.inner.storage.with(|storage| {
-            let old = storage.grow(delta)?;
-            let length = storage.definition().current_length;
+        self.inner.storage.with(|Storage { memory, account }| {
+            let (more, current, maximum) = memory.growth(delta)?;
+            account.acquire(Resource::MemoryBytes, more, current, maximum).ok()?;
+            let Some(old) = memory.grow(delta) else {
+                account.release(Resource::MemoryBytes, more);
+                return None;
+            };
+            let length = memory.definition().current_length;
             // SAFETY: the field is aligned and lives as long as `self`. Only here it is written, and only read atomically.
             unsafe { AtomicU64::from_ptr(&raw mut (*self.definition()).current_length) }.store(length, Ordering::SeqCst);
             Some(old)
@@ -181,10 +212,8 @@ impl SharedMemory {
     /// # Errors
     /// If the address is not a multiple of 4, or is outside the memory.
     pub fn atomic_wait32(&self, address: u64, expected: u32, timeout_nanos: i64) -> Result<WaitResult, TrapCode> {
-        let at = self.atomic_address(address, 4)?.cast::<u32>();
-        // SAFETY: the address is aligned and inside the memory; others access it atomically, or race as wasm allows them to.
-        let value = || u32::from_le(unsafe { AtomicU32::from_ptr(at) }.load(Ordering::SeqCst));
-        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos)))
+        // Nobody interrupts it.
+        Ok(self.wait32(address, expected, timeout_nanos, &|| false)?.unwrap_or(WaitResult::TimedOut))
     }
 
     /// Waits as [`SharedMemory::atomic_wait32`], for 64 bits.
@@ -192,10 +221,36 @@ impl SharedMemory {
     /// # Errors
     /// If the address is not a multiple of 8, or is outside the memory.
     pub fn atomic_wait64(&self, address: u64, expected: u64, timeout_nanos: i64) -> Result<WaitResult, TrapCode> {
+        // Nobody interrupts it.
+        Ok(self.wait64(address, expected, timeout_nanos, &|| false)?.unwrap_or(WaitResult::TimedOut))
+    }
+
+    /// As `atomic_wait32`; `None` if `interrupted` said, after a signal, that there is no more to wait for.
+    pub(crate) fn wait32(
+        &self,
+        address: u64,
+        expected: u32,
+        timeout_nanos: i64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<WaitResult>, TrapCode> {
+        let at = self.atomic_address(address, 4)?.cast::<u32>();
+        // SAFETY: the address is aligned and inside the memory; others access it atomically, or race as wasm allows them to.
+        let value = || u32::from_le(unsafe { AtomicU32::from_ptr(at) }.load(Ordering::SeqCst));
+        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos), interrupted))
+    }
+
+    /// As `wait32`, for 64 bits.
+    pub(crate) fn wait64(
+        &self,
+        address: u64,
+        expected: u64,
+        timeout_nanos: i64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<WaitResult>, TrapCode> {
         let at = self.atomic_address(address, 8)?.cast::<u64>();
-        // SAFETY: as in `atomic_wait32`.
+        // SAFETY: as in `wait32`.
         let value = || u64::from_le(unsafe { AtomicU64::from_ptr(at) }.load(Ordering::SeqCst));
-        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos)))
+        Ok(self.inner.waiters.wait(address, || value() == expected, Deadline::after_nanos(timeout_nanos), interrupted))
     }
 
     /// Wakes at most `count` of those who wait at an address, in the order in which they came; returns how many.

@@ -9,8 +9,10 @@ use crate::func::{AnyHostFunc, ExitBinding};
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
 use crate::interp::InterpStack;
+use crate::limiter::{Account, ResourceLimiter};
 use crate::registry::{KnownStubs, TypeRegistration};
 use crate::shared_memory::SharedMemory;
+use crate::trace::StoreTrace;
 use crate::value::{ExnRef, Roots};
 use crate::vm::heap::Heap;
 use crate::vm::{self, VmStore};
@@ -98,8 +100,12 @@ pub struct StoreOpaque {
     /// Stack, activations, code ranges, the pending error: what running code needs.
     pub(crate) vm: VmStore,
     pub(crate) engine: Engine,
+    /// What limits what the store may use, and how much it does.
+    pub(crate) account: Account,
     /// The host's data (`*mut T`), for `Caller`.
     pub(crate) data: *mut u8,
+    /// If the engine has a tracer of calls: the calls that are under way.
+    pub(crate) trace: Option<Box<StoreTrace>>,
 }
 
 /// A store: instances with all that belongs to them, and the host's own data.
@@ -141,7 +147,9 @@ impl<T: 'static> Store<T> {
             stubs: Vec::new(),
             vm: VmStore::new(engine.config()),
             engine: engine.clone(),
+            account: Account::default(),
             data: std::ptr::null_mut(),
+            trace: StoreTrace::new(engine),
         };
         let inner = NonNull::from(Box::leak(Box::new(StoreInner { opaque, data })));
         let at = inner.as_ptr();
@@ -149,6 +157,7 @@ impl<T: 'static> Store<T> {
         unsafe {
             (*at).opaque.data = (&raw mut (*at).data).cast();
             (*at).opaque.vm.context.store = at.cast();
+            (*at).opaque.vm.interrupt.set_store(at.cast());
         }
         Self { inner, owns: PhantomData }
     }
@@ -182,6 +191,12 @@ impl<T: 'static> Store<T> {
             drop(Box::from_raw(at.cast::<std::mem::MaybeUninit<StoreInner<T>>>()));
             data
         }
+    }
+
+    /// Sets who decides how much the store may use. What it uses already does not count.
+    pub fn limiter(&mut self, limiter: Arc<dyn ResourceLimiter>) {
+        // SAFETY: the store is alive, and borrowed uniquely.
+        unsafe { (*self.inner.as_ptr()).opaque.account = Account::new(Some(limiter)) };
     }
 
     /// Frees the objects that no reference leads to any more. Happens by itself as they become many.

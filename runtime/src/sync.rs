@@ -43,6 +43,17 @@ impl Deadline {
 const SLEEPING: u32 = 0;
 const AWAKE: u32 = 1;
 
+/// Why a sleep ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parked {
+    /// By `unpark`.
+    Woken,
+    /// By the deadline.
+    TimedOut,
+    /// The sleeper was told so.
+    Interrupted,
+}
+
 /// A word of its own for each sleeping thread, so that whoever wants to wake one thread disturbs no other.
 pub(crate) struct Parker(AtomicU32);
 
@@ -52,15 +63,18 @@ impl Parker {
         Self(AtomicU32::new(SLEEPING))
     }
 
-    /// Sleeps until `unpark`, which may come before; returns false if the deadline came first. A signal handled meanwhile
-    /// changes nothing.
-    pub(crate) fn park(&self, deadline: Deadline) -> bool {
+    /// Sleeps until `unpark`, which may come before, or the deadline. A signal that is handled meanwhile changes nothing, unless
+    /// `interrupted` says so.
+    pub(crate) fn park(&self, deadline: Deadline, interrupted: &dyn Fn() -> bool) -> Parked {
         loop {
             if self.0.load(Ordering::Acquire) == AWAKE {
-                return true;
+                return Parked::Woken;
+            }
+            if interrupted() {
+                return Parked::Interrupted;
             }
             let left = match deadline.left() {
-                Some(Duration::ZERO) => return false,
+                Some(Duration::ZERO) => return Parked::TimedOut,
                 // What does not fit is centuries away.
                 left => left.and_then(|d| d.try_into().ok()),
             };

@@ -145,7 +145,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         }
         // SAFETY: the function belongs to this store, which is alive.
         let compiled = unsafe { (*func.checked(store)?).kind == FuncKind::Compiled as u32 };
-        let entry = if compiled { store.known_entry_stub(func.type_id(store)?) } else { std::ptr::null() };
+        let entry = if compiled && store.trace.is_none() { store.known_entry_stub(func.type_id(store)?) } else { std::ptr::null() };
         Ok(Self { func, entry, signature: PhantomData })
     }
 

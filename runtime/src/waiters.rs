@@ -2,7 +2,7 @@
 //! several locks. A thread looks at the memory and joins its queue under one lock, and a notification takes the same lock: a
 //! value stored before a notification is either seen, or whoever missed it is in the queue already.
 
-use crate::sync::{Arc, Deadline, Mutex, Parker};
+use crate::sync::{Arc, Deadline, Mutex, Parked, Parker};
 
 /// Locks of a memory. Neighbouring words have different ones.
 const SHARDS: u64 = 16;
@@ -40,7 +40,14 @@ impl Waiters {
     }
 
     /// Waits at an address if `unchanged` says, at the moment from which on notifications count, that there is a reason to.
-    pub(crate) fn wait(&self, address: u64, unchanged: impl FnOnce() -> bool, deadline: Deadline) -> WaitResult {
+    /// `None` if `interrupted` said, when a signal ended the thread's sleep, that it shall not go on; and no notification came.
+    pub(crate) fn wait(
+        &self,
+        address: u64,
+        unchanged: impl FnOnce() -> bool,
+        deadline: Deadline,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Option<WaitResult> {
         let parker = Arc::new(Parker::new());
         let shard = self.shard(address);
         let joined = shard.with(|queue| {
@@ -51,18 +58,20 @@ impl Waiters {
             join
         });
         if !joined {
-            return WaitResult::Mismatch;
+            return Some(WaitResult::Mismatch);
         }
-        if parker.park(deadline) {
-            return WaitResult::Ok;
-        }
-        // Time is up, but a notification may have counted this thread since.
+        let given_up = match parker.park(deadline, interrupted) {
+            Parked::Woken => return Some(WaitResult::Ok),
+            Parked::TimedOut => Some(WaitResult::TimedOut),
+            Parked::Interrupted => None,
+        };
+        // No more waiting, but a notification may have counted this thread since.
         shard.with(|queue| match queue.iter().position(|w| Arc::ptr_eq(&w.parker, &parker)) {
             Some(i) => {
                 queue.remove(i);
-                WaitResult::TimedOut
+                given_up
             }
-            None => WaitResult::Ok,
+            None => Some(WaitResult::Ok),
         })
     }
 

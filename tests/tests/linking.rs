@@ -113,12 +113,12 @@ fn unknown_imports_say_what_is_wanted_and_what_there_is() {
         assert_eq!(
             unknown("wasi_snapshot_preview1", "fd_wirte", "(func (param i32) (result i32))"),
             "unknown import: `wasi_snapshot_preview1`.`fd_wirte` (function (i32) -> (i32)) is not defined; there is \
-             `wasi_snapshot_preview1`.`fd_write`"
+             `wasi_snapshot_preview1`.`fd_write` (function (i32, i32, i32, i32) -> (i32))"
         );
         assert_eq!(
             unknown("wasi_unstable", "fd_write", "(func)"),
             "unknown import: `wasi_unstable`.`fd_write` (function () -> ()) is not defined; there is \
-             `wasi_snapshot_preview1`.`fd_write`"
+             `wasi_snapshot_preview1`.`fd_write` (function (i32, i32, i32, i32) -> (i32))"
         );
         assert_eq!(
             unknown("env", "memory", "(memory 1 2)"),

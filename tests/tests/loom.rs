@@ -24,6 +24,13 @@ mod sync {
         }
     }
 
+    #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+    pub(crate) enum Parked {
+        Woken,
+        TimedOut,
+        Interrupted,
+    }
+
     /// Never, or when somebody sets it: time passes when a thread of the model says so.
     #[derive(Clone)]
     pub(crate) struct Deadline(pub Option<Arc<AtomicBool>>);
@@ -44,11 +51,14 @@ mod sync {
             Self { awake: loom::sync::Mutex::new(false), changed: Condvar::new() }
         }
 
-        pub(crate) fn park(&self, deadline: Deadline) -> bool {
+        pub(crate) fn park(&self, deadline: Deadline, interrupted: &dyn Fn() -> bool) -> Parked {
             let mut awake = self.awake.lock().unwrap();
             while !*awake {
+                if interrupted() {
+                    return Parked::Interrupted;
+                }
                 if deadline.passed() {
-                    return false;
+                    return Parked::TimedOut;
                 }
                 if deadline.0.is_none() {
                     awake = self.changed.wait(awake).unwrap();
@@ -58,7 +68,7 @@ mod sync {
                     awake = self.awake.lock().unwrap();
                 }
             }
-            true
+            Parked::Woken
         }
 
         pub(crate) fn unpark(&self) {
@@ -88,7 +98,11 @@ impl Memory {
     }
 
     fn wait(&self, address: u64, deadline: Deadline) -> WaitResult {
-        self.waiters.wait(address, || self.word.load(Ordering::SeqCst) == 0, deadline)
+        self.wait_or(address, deadline, &|| false).expect("nobody interrupts")
+    }
+
+    fn wait_or(&self, address: u64, deadline: Deadline, interrupted: &dyn Fn() -> bool) -> Option<WaitResult> {
+        self.waiters.wait(address, || self.word.load(Ordering::SeqCst) == 0, deadline, interrupted)
     }
 }
 
@@ -148,6 +162,25 @@ fn a_wait_ends_by_time_or_by_notification_not_both() {
         rung.store(true, Ordering::SeqCst);
         let (result, woken) = (waiter.join().unwrap(), notifier.join().unwrap());
         assert_eq!(result, if woken == 1 { WaitResult::Ok } else { WaitResult::TimedOut });
+        // Nobody is left in the queue.
+        assert_eq!(memory.waiters.notify(8, u32::MAX), 0);
+    });
+}
+
+#[test]
+fn a_wait_ends_by_interruption_or_by_notification_not_both() {
+    model(|| {
+        let memory = Memory::new();
+        let flag = Arc::new(AtomicBool::new(false));
+        // A deadline that never comes makes the model look at the flag again and again, as signals do.
+        let deadline = Deadline(Some(Arc::new(AtomicBool::new(false))));
+        let (waiting, interrupted) = (memory.clone(), flag.clone());
+        let waiter = thread::spawn(move || waiting.wait_or(8, deadline, &|| interrupted.load(Ordering::SeqCst)));
+        let notifying = memory.clone();
+        let notifier = thread::spawn(move || notifying.waiters.notify(8, 1));
+        flag.store(true, Ordering::SeqCst);
+        let (result, woken) = (waiter.join().unwrap(), notifier.join().unwrap());
+        assert_eq!(result, (woken == 1).then_some(WaitResult::Ok));
         // Nobody is left in the queue.
         assert_eq!(memory.waiters.notify(8, u32::MAX), 0);
     });

@@ -42,7 +42,9 @@ fn floors() {
         ("runtime", &["wasmc-environ"]),
         ("compiler", &["wasmc-environ"]),
         ("wasi", &["wasmc-runtime"]),
-        ("cli", &["wasmc-compiler", "wasmc-environ", "wasmc-runtime", "wasmc-wasi"]),
+        ("plugin/abi", &[]),
+        ("plugin", &["wasmc-plugin-abi", "wasmc-runtime"]),
+        ("cli", &["wasmc-compiler", "wasmc-environ", "wasmc-plugin", "wasmc-runtime", "wasmc-wasi"]),
     ];
     let forbidden = ["wasmtime", "wasmer", "wasmi", "wasi-common"];
     let mut problems = Vec::new();
@@ -115,6 +117,9 @@ fn unsafe_rooms() {
     let rooms = [
         "runtime/src/",
         "cli/src/commands/run.rs",
+        "cli/src/cache.rs",
+        "cli/src/commands/run/modules.rs",
+        "plugin/",
         "wasi/src/",
         "compiler/src/jit",
         "compiler/src/run_tests.rs",
@@ -139,5 +144,37 @@ fn unsafe_rooms() {
             }
         }
     }
+    check(problems);
+}
+
+/// The table for users of WasmEdge names a test in every row, and each of them exists.
+#[test]
+fn tests_of_the_table_for_wasmedge_users() {
+    let mut problems = Vec::new();
+    let doc = std::fs::read_to_string(workspace().join("docs/wasmedge.md")).expect("the document");
+    let mut rows = 0;
+    for (number, line) in doc.lines().enumerate().filter(|(_, l)| l.starts_with('|') && !l.starts_with("|---")) {
+        let last = line.trim_end_matches('|').rsplit('|').next().unwrap_or("");
+        if last.trim() == "shown by" {
+            continue;
+        }
+        rows += 1;
+        let at = format!("docs/wasmedge.md:{}", number + 1);
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            problems.push(format!("{at}: the row names no test"));
+        }
+        for name in names {
+            let exists = match name.split_once("::") {
+                None => workspace().join(name).is_file(),
+                Some((file, test)) => std::fs::read_to_string(workspace().join(format!("tests/tests/{file}.rs")))
+                    .is_ok_and(|text| text.contains(&format!("#[test]\nfn {test}()"))),
+            };
+            if !exists {
+                problems.push(format!("{at}: there is no test `{name}`"));
+            }
+        }
+    }
+    assert!(rows > 40, "the table has {rows} rows");
     check(problems);
 }

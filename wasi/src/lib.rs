@@ -59,5 +59,5 @@ pub use net::NetGrant;
 pub use preview1::Exit;
 pub use sandbox::PathResolution;
 pub use stdio::{Input, InputPipe, Output, OutputBuffer};
-pub use threads::{DEFAULT_MAX_THREADS, ThreadsError, WasiThreads, needs_threads};
+pub use threads::{DEFAULT_MAX_THREADS, ThreadsError, WasiThreads, define_shared_memories, needs_threads};
 pub use trace::Tracer;

@@ -49,6 +49,21 @@ impl WasiLimits {
         ("directory-buffer", "bytes read ahead of a directory"),
     ];
 
+    /// The value of a limit by its name; `None` for a name that is not in [`NAMES`](Self::NAMES).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u64> {
+        Some(match name {
+            "open-files" => self.open_files as u64,
+            "poll-subscriptions" => self.poll_subscriptions as u64,
+            "iovecs" => self.iovecs as u64,
+            "bytes-written" => self.bytes_written,
+            "random-bytes" => self.random_bytes,
+            "path-bytes" => self.path_bytes as u64,
+            "directory-buffer" => self.directory_buffer as u64,
+            _ => return None,
+        })
+    }
+
     /// Sets a limit by its name; false for a name that is not in [`NAMES`](Self::NAMES).
     #[must_use]
     pub fn set(&mut self, name: &str, value: u64) -> bool {

@@ -11,6 +11,7 @@ use anyhow::ensure;
 use wasmc_runtime::{Caller, FuncType, Linker, Module, Val, ValType};
 
 use crate::ctx::WasiCtx;
+use crate::errno::Errno;
 use crate::guest::GuestMemory;
 use crate::preview1::{self, Complete, Completion, Exit, FunctionInfo, kind, unstable, wasmedge};
 use crate::trace::Tracer;
@@ -108,9 +109,10 @@ fn define_typed<T: 'static>(
                         with(&mut caller, context, false, |ctx, mem| {
                             preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete(ctx)
                         })
+                        .map_err(exit)
+                        .and_then(|errno| not_interrupted(&caller, errno))
                         // An errno is at most 87.
                         .map(|errno| define!(@$returns errno))
-                        .map_err(exit)
                     },
                 )?),)*
                 _ => {}
@@ -128,6 +130,15 @@ fn define_typed<T: 'static>(
 #[cold]
 fn exit(Exit(code): Exit) -> wasmc_runtime::Error {
     wasmc_runtime::Exit(code.cast_signed()).into()
+}
+
+/// A call that a signal ended, because the store was interrupted, does not return to the program.
+#[inline(always)]
+fn not_interrupted<T: 'static>(caller: &Caller<'_, T>, errno: u32) -> wasmc_runtime::Result<u32> {
+    if errno == u32::from(Errno::INTR.number()) {
+        caller.check_interrupt()?;
+    }
+    Ok(errno)
 }
 
 /// Defines a function by its description.
@@ -158,7 +169,7 @@ fn define<T: 'static>(
             None => (function.call)(ctx, mem, cells),
             Some(tracer) => tracer.call(function, ctx, mem, cells),
         });
-        let errno = completion.map_err(exit)?;
+        let errno = not_interrupted(&caller, completion.map_err(exit)?)?;
         if let Some(result) = results.first_mut() {
             *result = Val::I32(errno.cast_signed());
         }

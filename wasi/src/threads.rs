@@ -3,7 +3,7 @@
 //! imports as shared and what is behind the WASI context. Nothing is spawned that was not granted: without
 //! [`WasiThreads::new`], the import is one that nobody provides.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use wasmc_runtime::{
-    Caller, Engine, Error, ExternType, FuncType, InstancePre, Linker, MemoryType, Module, Result, SharedMemory, Store, ValType,
+    Caller, Engine, Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, MemoryType, Module, ResourceLimiter, Result,
+    SharedMemory, Store, ValType,
 };
 
 /// The module and the name that programs import.
@@ -44,7 +45,13 @@ pub struct WasiThreads<T: 'static> {
     ended: AtomicBool,
     fork: Box<dyn Fn(&mut T) -> T + Send + Sync>,
     on_end: Box<dyn Fn(Error) + Send + Sync>,
+    /// What is done with the store of each new thread.
+    on_store: OnceLock<OnStore<T>>,
+    /// How the threads that run are interrupted, by their numbers.
+    handles: Mutex<HashMap<u32, InterruptHandle>>,
 }
+
+type OnStore<T> = Box<dyn Fn(&mut Store<T>) + Send + Sync>;
 
 /// Why a program cannot have threads.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +116,30 @@ fn shared_imports(module: &Module) -> impl Iterator<Item = (&str, &str, MemoryTy
     })
 }
 
+/// Defines the shared memories that a module imports and nobody has defined yet. Their size counts to the limits, if there are any.
+///
+/// # Errors
+///
+/// If shared memories are not enabled, there is no room, or a limit does not allow them.
+pub fn define_shared_memories<T: 'static>(
+    linker: &mut Linker<T>,
+    module: &Module,
+    limiter: Option<Arc<dyn ResourceLimiter>>,
+) -> Result<()> {
+    let engine = linker.engine().clone();
+    for (from, name, ty) in shared_imports(module) {
+        if !linker.is_defined(from, name) {
+            let memory = match &limiter {
+                Some(limiter) => SharedMemory::with_limiter(&engine, ty, limiter.clone()),
+                None => SharedMemory::new(&engine, ty),
+            };
+            let memory = memory.with_context(|| format!("cannot make the memory `{from}`.`{name}`"))?;
+            linker.define_shared_memory(from, name, memory)?;
+        }
+    }
+    Ok(())
+}
+
 impl<T: Send + 'static> WasiThreads<T> {
     /// Lets instances of `module` that `linker` makes start threads: defines `thread-spawn`, and makes the shared memory that
     /// the module imports, unless it is defined already. Whatever else the module imports must be defined before.
@@ -136,15 +167,8 @@ impl<T: Send + 'static> WasiThreads<T> {
         let wanted = ExternType::Func(wanted);
         ensure!(entry.as_ref() == Some(&wanted), ThreadsError::Entry { wanted, found: entry });
         let engine = linker.engine().clone();
-        let mut shares = false;
-        for (from, name, ty) in shared_imports(module) {
-            shares = true;
-            if !linker.is_defined(from, name) {
-                let memory = SharedMemory::new(&engine, ty).with_context(|| format!("cannot make the memory `{from}`.`{name}`"))?;
-                linker.define_shared_memory(from, name, memory)?;
-            }
-        }
-        ensure!(shares, ThreadsError::NoSharedMemory);
+        define_shared_memories(linker, module, None)?;
+        ensure!(shared_imports(module).next().is_some(), ThreadsError::NoSharedMemory);
         let this = Arc::new(Self {
             engine,
             program: OnceLock::new(),
@@ -154,6 +178,8 @@ impl<T: Send + 'static> WasiThreads<T> {
             ended: AtomicBool::new(false),
             fork: Box::new(fork),
             on_end: Box::new(on_end),
+            on_store: OnceLock::new(),
+            handles: Mutex::default(),
         });
         // Weak: the program's imports, which `this` keeps, keep this function.
         let threads = Arc::downgrade(&this);
@@ -167,6 +193,21 @@ impl<T: Send + 'static> WasiThreads<T> {
         // It was made here, and nobody has set it.
         let _ = this.program.set(program);
         Ok(this)
+    }
+
+    /// Sets what is done with the store of each thread that is started from now on, before anything runs in it: to give it limits,
+    /// for instance. The first call counts.
+    pub fn on_store(&self, f: impl Fn(&mut Store<T>) + Send + Sync + 'static) {
+        let _ = self.on_store.set(Box::new(f));
+    }
+
+    /// Interrupts all threads but the first one, whose store is the embedder's, and lets no more be started. `on_end` is not called
+    /// for them.
+    pub fn interrupt(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        for handle in self.handles.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            handle.interrupt();
+        }
     }
 
     /// How many threads live, the first one not counted.
@@ -221,6 +262,15 @@ impl<T: Send + 'static> WasiThreads<T> {
         // `new` has set it before anybody could spawn.
         let Some(program) = self.program.get() else { return Ok(()) };
         let mut store = Store::new(&self.engine, data);
+        if let Some(f) = self.on_store.get() {
+            f(&mut store);
+        }
+        let handle = store.interrupt_handle()?;
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(id, handle.clone());
+        // `interrupt` either sees the handle, or has said this before.
+        if self.ended.load(Ordering::SeqCst) {
+            handle.interrupt();
+        }
         let instance = program.instantiate(&mut store)?;
         let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY)?;
         entry.call(&mut store, (id as i32, argument))
@@ -235,6 +285,7 @@ struct Live<T: Send + 'static> {
 
 impl<T: Send + 'static> Drop for Live<T> {
     fn drop(&mut self) {
+        self.threads.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
         self.threads.ids().live.remove(&self.id);
         self.threads.freed.notify_one();
     }

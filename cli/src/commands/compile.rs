@@ -21,6 +21,7 @@ Examples:
   wasmc compile app.wasm -o app.so --cpu x86-64-v3            for all machines of that level
   wasmc compile app.wasm -o app.so --target aarch64-unknown-linux-gnu
   wasmc compile app.wasm -o app.so --interpret rare_function  leave it to the interpreter
+  wasmc compile app.wasm -o app.so --trace                    for wasmc run --trace calls
   wasmc compile app.wat --emit asm                            show the machine code")]
 pub struct Opts {
     /// The module, binary or text.
@@ -58,9 +59,9 @@ pub struct Opts {
     explicit_bounds: bool,
     #[command(flatten)]
     inline: InlineOpts,
-    /// Print nothing but errors.
-    #[arg(short, long)]
-    quiet: bool,
+    /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
+    #[arg(long)]
+    trace: bool,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -93,9 +94,9 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         interpret: opts.interpret.clone(),
         inlining: (&opts.inline).into(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, ..Tunables::default() },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, ..Tunables::default() },
         features: features(&opts.wasm),
-        progress: (!opts.quiet).then_some(&update as &(dyn Fn(usize, usize) + Sync)),
+        progress: Some(&update),
     };
     let name = || format!("cannot compile {}", opts.input.display());
     match opts.emit {
@@ -108,9 +109,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
             progress.finish();
             let artifact = result.with_context(name)?;
             artifact.write_artifact(&output)?;
-            if !opts.quiet {
-                report::summary(&format!("{}: {}", output.display(), sum_up(&artifact.stats)));
-            }
+            report::summary(&format!("{}: {}", output.display(), sum_up(&artifact.stats)));
         }
         Emit::Clif => write_text(&opts, &wasmc_compiler::emit_clif(&wasm, &options).with_context(name)?)?,
         Emit::Asm => write_text(&opts, &wasmc_compiler::emit_asm(&wasm, &options).with_context(name)?)?,

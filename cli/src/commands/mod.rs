@@ -1,6 +1,9 @@
 //! The commands, a file each: `Opts` and `run`.
 
+pub mod cache;
 pub mod compile;
+pub mod completions;
+pub mod man;
 pub mod run;
 pub mod settings;
 pub mod validate;

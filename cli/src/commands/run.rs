@@ -1,39 +1,58 @@
 //! `wasmc run`: an artifact by its native code, a module compiled in memory or interpreted, as a WASI program or by one
 //! exported function. The program's exit code is wasmc's.
 
+mod modules;
+
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
-use crate::options::{DirGrant, EnvVar, FeatureSwitch, LimitOption, NamedModule, TraceOption, features, parse_interpret, switched};
-use crate::{invoke, report};
+use crate::invoke::InvokeOpts;
+use crate::limits::LimitOpts;
+use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
+use crate::timeout::TimeoutOpts;
+use crate::{cache, report, trace};
 use anyhow::{Context, Result};
+use modules::{ModuleOpts, Named};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use wasmc_environ::jit::Interpret;
-use wasmc_runtime::{Config, Engine, Exit, Instance, Linker, Module, Store, Tier, Trap};
+use wasmc_plugin::PluginTrap;
+use wasmc_runtime::{
+    Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+};
 use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, Tracer, WasiCtx, WasiCtxBuilder, WasiLimits, WasiThreads,
-    needs_threads,
+    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
 };
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wasmc run [OPTIONS] <FILE> [ARGS]...",
+    after_help = "\
 Examples:
   wasmc run app.so                                   an artifact, by its native code
   wasmc run --dir data::/data --env LANG=C app.so /data/in.txt
   wasmc run --tier interpreted app.wasm              a module, without compiling it
   wasmc run --invoke add lib.wasm 2 3                one exported function
+  wasmc run --call 'set 7' --call get lib.wasm       several calls of one instance
+  printf 'set 7\nget\n' | wasmc run --call - lib.wasm
   wasmc run --module env=lib.so app.wasm             imports of `env` come from lib.so
-  wasmc run --threads app.so                         a program that starts threads")]
+  wasmc run --threads app.so                         a program that starts threads
+  wasmc run --trace wasi --dir . app.so              what it does with the host
+  wasmc run --trace 'calls=main,fd_*' app.wasm       which functions it calls
+  wasmc run --no-cache app.wasm                      compile anew, keep nothing (wasmc cache)"
+)]
 pub struct Opts {
-    /// An artifact (.so) or a module, binary or text.
+    /// An artifact (.so) or a module, binary or text. All that comes behind it are arguments of the program, also what looks like an
+    /// option of wasmc; with --invoke, of the function.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE [ARGS]", value_hint = clap::ValueHint::AnyPath)]
+    program: Vec<OsString>,
+    /// The first of `program`.
+    #[arg(skip)]
     file: PathBuf,
-    #[command(flatten)]
-    inline: crate::inlining::InlineOpts,
-    /// Arguments of the program; with --invoke, of the function.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The others.
+    #[arg(skip)]
     args: Vec<OsString>,
     /// Make a folder visible to the program, under the name GUEST if one is given; :ro at the end makes it read-only.
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
@@ -49,24 +68,22 @@ pub struct Opts {
     /// to look names up. Nothing is reachable otherwise.
     #[arg(long, value_name = "ADDR|CIDR:PORTS|dns")]
     net: Vec<NetGrant>,
-    /// Bound what the program may use of the host; an unknown NAME lists all.
-    #[arg(long, value_name = "NAME=NUMBER")]
-    limit: Vec<LimitOption>,
+    #[command(flatten)]
+    limits: LimitOpts,
     /// Make the run repeat itself: a clock that only the program moves, and random numbers from SEED.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     deterministic: Option<u64>,
-    /// Print each call of the program to standard error, as strace does.
-    #[arg(long, value_enum, value_name = "WHAT")]
-    trace: Option<TraceOption>,
+    #[command(flatten)]
+    trace: trace::TraceOpts,
+    #[command(flatten)]
+    cache: cache::CacheOpts,
     /// The program's own name, argv[0] [default: FILE's name].
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// Call this exported function with the arguments, and print its results.
-    #[arg(long, value_name = "FUNCTION")]
-    invoke: Option<String>,
-    /// Instantiate another file first, under NAME, to import from.
-    #[arg(long, value_name = "NAME=FILE")]
-    module: Vec<NamedModule>,
+    #[command(flatten)]
+    invoke: InvokeOpts,
+    #[command(flatten)]
+    modules: ModuleOpts,
     /// How to run a module; an artifact always runs its native code.
     #[arg(long, value_enum)]
     tier: Option<TierOption>,
@@ -82,6 +99,8 @@ pub struct Opts {
     /// How many threads the program may have at a time, the first one not counted.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_THREADS, requires = "threads")]
     max_threads: usize,
+    #[command(flatten)]
+    timeout: TimeoutOpts,
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
@@ -101,7 +120,8 @@ struct Host {
 }
 
 /// Runs the command.
-pub fn run(opts: Opts) -> Result<ExitCode> {
+pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         _ => Tier::Compiled,
@@ -118,28 +138,46 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         .tier(tier)
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
-        .compiler(Arc::new(wasmc_compiler::Jit { inlining: (&opts.inline).into(), ..Default::default() }));
-    let engine = Engine::new(config)?;
-    let main = load(&engine, &opts, &opts.file)?;
-    let mut named = Vec::new();
-    for m in &opts.module {
-        if named.iter().any(|(name, _, _): &(&str, Module, &Path)| *name == m.name) {
-            return Err(usage(format!("--module {}: the name is used twice", m.name)));
-        }
-        named.push((m.name.as_str(), load(&engine, &opts, &m.path)?, m.path.as_path()));
-    }
-
+        .compiler(Arc::new(wasmc_compiler::Jit::default()));
+    let config = opts.trace.configure(opts.limits.configure(config))?;
+    let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
-    let tracer = opts.trace.map(|TraceOption::Wasi| Arc::new(Tracer::new(std::io::stderr())));
-    for module in named.iter().map(|(_, module, _)| module).chain([&main]) {
+    let plugins = opts.modules.plugins(&mut linker)?;
+    let main = load(&engine, &opts, &opts.file)?;
+    let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
+    opts.trace.check(named.iter().map(|m| (&m.module, &*m.path)).chain([(&main, &*opts.file)]))?;
+
+    let tracer = opts.trace.wasi();
+    for module in named.iter().map(|m| &m.module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
     }
     let mut store = Store::new(&engine, Host { wasi: wasi(&opts)? });
-    let outcome = start(&opts, &mut linker, &mut store, &main, named);
-    // The process ends here: unmapping what it used would only cost time.
-    std::mem::forget((store, linker, main));
+    let limits = opts.limits.of_stores();
+    if let Some(limits) = &limits {
+        store.limiter(limits.clone());
+    }
+    let _armed = opts.timeout.arm(&store)?;
+    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
+    if plugins.is_empty() {
+        // The process ends here: unmapping what it used would only cost time.
+        std::mem::forget((store, linker, main));
+    } else {
+        // With the last who could call it, a plug-in is told the end.
+        drop((store, linker, plugins));
+    }
     first_to_end();
     finish(outcome)
+}
+
+/// The file and its arguments. One list to the parser, so that it looks for its own options only before the file.
+fn program(words: Vec<OsString>) -> Result<(PathBuf, Vec<OsString>)> {
+    let mut words = words.into_iter();
+    let file = words.next().ok_or_else(|| usage("FILE is missing; `wasmc run --help` says what it can be"))?;
+    let text = file.to_string_lossy();
+    if text.starts_with('-') && text != "-" {
+        return Err(usage(format!("unexpected argument `{text}` before FILE; `wasmc run --help` lists the options")));
+    }
+    Ok((file.into(), words.collect()))
 }
 
 /// Returns on the first thread that ends the program, and never on another: what it reports and the code that it ends with are
@@ -150,7 +188,12 @@ fn first_to_end() {
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.
-fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Option<Arc<WasiThreads<Host>>>> {
+fn threads(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    main: &Module,
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
     }
@@ -174,8 +217,15 @@ fn threads(opts: &Opts, linker: &mut Linker<Host>, main: &Module) -> Result<Opti
         });
         std::process::exit(code.0.into());
     };
-    let threads = WasiThreads::new(linker, main, opts.max_threads, fork, on_end);
-    threads.map(Some).with_context(|| format!("cannot run {name} with threads"))
+    let threads = limits
+        .as_ref()
+        .map_or(Ok(()), |limits| wasmc_wasi::define_shared_memories(linker, main, Some(limits.clone())))
+        .and_then(|()| WasiThreads::new(linker, main, opts.max_threads, fork, on_end));
+    let threads = threads.with_context(|| format!("cannot run {name} with threads"))?;
+    if let Some(limits) = limits {
+        threads.on_store(move |store| store.limiter(limits.clone()));
+    }
+    Ok(Some(threads))
 }
 
 fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
@@ -199,7 +249,7 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => Module::new(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
     }
 }
 
@@ -208,8 +258,11 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
     builder.inherit_stdio();
     let own_name = opts.file.file_name().unwrap_or(opts.file.as_os_str());
     builder.arg(opts.argv0.as_ref().map_or(own_name, |name| name.as_ref()));
-    if opts.invoke.is_none() {
+    if !opts.invoke.takes_arguments() {
         builder.args(&opts.args);
+    }
+    if opts.invoke.reads_stdin() {
+        builder.stdin(wasmc_wasi::Input::Null);
     }
     for e in &opts.env {
         builder.env(&e.name, &e.value);
@@ -218,12 +271,7 @@ fn wasi(opts: &Opts) -> Result<WasiCtx> {
         let access = if d.read_only { DirAccess::ReadOnly } else { DirAccess::ReadWrite };
         builder.preopen_dir(&d.host, &d.guest, access).map_err(build_error)?;
     }
-    let mut limits = WasiLimits::default();
-    for l in &opts.limit {
-        // The option knows the names.
-        let _ = limits.set(&l.name, l.value);
-    }
-    builder.limits(limits).broken_pipe(BrokenPipe::End);
+    builder.limits(opts.limits.of_wasi()).broken_pipe(BrokenPipe::End);
     if let Some(seed) = opts.deterministic {
         builder.deterministic(seed);
     }
@@ -249,19 +297,37 @@ fn build_error(e: BuildError) -> anyhow::Error {
     )
 }
 
-fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: &Module, named: Vec<(&str, Module, &Path)>) -> Result<()> {
-    instantiate_named(linker, store, named)?;
-    let _threads = threads(opts, linker, main)?;
-    let instance = linker.instantiate(&mut *store, main)?;
-    if let Some(name) = &opts.invoke {
-        initialize(store, &instance)?;
-        return invoke::invoke(store, &instance, name, &opts.args);
+fn start(
+    opts: &Opts,
+    linker: &mut Linker<Host>,
+    store: &mut Store<Host>,
+    main: &Module,
+    named: &[Named<'_>],
+    limits: Option<Arc<StoreLimits>>,
+) -> Result<()> {
+    // What a program with threads imports is complete only once it is given them.
+    let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
+    modules::instantiate(linker, &mut *store, named, checked)?;
+    let _threads = threads(opts, linker, main, limits)?;
+    let instance = linker.instantiate(&mut *store, main).map_err(|e| match e.is::<IncompatibleImport>() {
+        true => e.context(format!("cannot link {}", opts.file.display())),
+        false => e,
+    })?;
+    let initialized = entry(opts, store, &instance, "_initialize")?;
+    if let Some(f) = &initialized {
+        f.call(&mut *store, ())?;
     }
-    if let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") {
-        return start.call(&mut *store, ());
+    if opts.invoke.wanted() {
+        return opts.invoke.run(store, &instance, &opts.args);
+    }
+    // As Wasmtime does: the function without a name is the default one.
+    for name in ["", "_start"] {
+        if let Some(f) = entry(opts, store, &instance, name)? {
+            return f.call(&mut *store, ());
+        }
     }
     // A reactor without a function to call has only its initialisation.
-    if initialize(store, &instance)? {
+    if initialized.is_some() {
         return Ok(());
     }
     Err(with_code(
@@ -270,38 +336,29 @@ fn start(opts: &Opts, linker: &mut Linker<Host>, store: &mut Store<Host>, main: 
     ))
 }
 
-/// Calls `_initialize` if it is exported; says whether it is.
-fn initialize(store: &mut Store<Host>, instance: &Instance) -> Result<bool> {
-    match instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
-        Ok(f) => f.call(&mut *store, ()).map(|()| true),
-        Err(_) => Ok(false),
+/// A function with neither parameters nor results, if something of that name is exported.
+fn entry(opts: &Opts, store: &mut Store<Host>, instance: &Instance, name: &str) -> Result<Option<TypedFunc<(), ()>>> {
+    let Some(export) = instance.get_export(&mut *store, name) else { return Ok(None) };
+    let wrong = |ty: ExternType| {
+        let file = opts.file.display();
+        with_code(ExitCode::DATA, format!("`{name}` of {file} must be a function () -> () for wasmc to call it, but is a {ty}"))
+    };
+    match export.clone().into_func().map(|f| f.typed(&*store)) {
+        Some(Ok(f)) => Ok(Some(f)),
+        // The name without letters is not reserved as the others are.
+        _ if name.is_empty() => Ok(None),
+        _ => Err(wrong(export.ty(&*store))),
     }
-}
-
-/// Instantiates the named modules in an order in which each finds its imports, whatever their order on the command line.
-fn instantiate_named(linker: &mut Linker<Host>, store: &mut Store<Host>, mut waiting: Vec<(&str, Module, &Path)>) -> Result<()> {
-    while !waiting.is_empty() {
-        let names: Vec<String> = waiting.iter().map(|(name, ..)| (*name).to_owned()).collect();
-        let ready = waiting.iter().position(|(_, module, _)| !module.imports().any(|i| names.iter().any(|n| n == i.module)));
-        let Some(ready) = ready else {
-            return Err(with_code(ExitCode::UNLINKABLE, format!("the modules {} import from one another in a circle", names.join(", "))));
-        };
-        let (name, module, path) = waiting.remove(ready);
-        let instance =
-            linker.instantiate(&mut *store, &module).with_context(|| format!("cannot instantiate {name} ({})", path.display()))?;
-        initialize(store, &instance)?;
-        linker.instance(&mut *store, name, instance)?;
-    }
-    Ok(())
 }
 
 fn finish(outcome: Result<()>) -> Result<ExitCode> {
+    trace::flush();
     let Err(error) = outcome else { return Ok(ExitCode::OK) };
     if let Some(Exit(code)) = error.downcast_ref() {
         // The process's exit code has 8 bits, as everywhere on Unix.
         return Ok(ExitCode(*code as u8));
     }
-    if error.chain().any(|c| c.is::<Trap>() || c.is::<wasmc_runtime::ThrownException>()) {
+    if error.chain().any(|c| c.is::<Trap>() || c.is::<PluginTrap>() || c.is::<wasmc_runtime::ThrownException>()) {
         report::trap(&format!("{error:#}"));
         return Ok(ExitCode::TRAP);
     }

@@ -25,6 +25,8 @@ enum Code {
 struct Callee {
     code: Code,
     ctx: Value,
+    /// The reference that the callee was found by, if it was.
+    reference: Option<Value>,
 }
 
 /// Whether the caller's frame stays.
@@ -45,13 +47,15 @@ impl FuncTranslator<'_, '_> {
         let index = FuncIndex::from_u32(index);
         let module = self.env.module;
         let callee = if module.defined_func(index).is_some() {
-            Callee { code: Code::Symbol(self.defined_function(index)), ctx: self.vmctx }
+            Callee { code: Code::Symbol(self.defined_function(index)), ctx: self.vmctx, reference: None }
         } else {
             let import = self.env.offsets.imported_function(index) as i32;
             let flags = self.constant();
             let code = self.builder.ins().load(types::I64, flags, self.vmctx, import + offsets::IMPORT_CODE);
             let ctx = self.builder.ins().load(types::I64, flags, self.vmctx, import + offsets::IMPORT_CTX);
-            Callee { code: Code::Address(code), ctx }
+            let traced = self.is_traced() && kind == CallKind::Tail;
+            let reference = traced.then(|| self.builder.ins().load(types::I64, flags, self.vmctx, import + offsets::IMPORT_FUNC_REF));
+            Callee { code: Code::Address(code), ctx, reference }
         };
         self.call_callee(callee, module.functions[index.index()], kind);
     }
@@ -83,7 +87,7 @@ impl FuncTranslator<'_, '_> {
         let flags = null.map_or(flags, |code| flags.with_trap_code(Some(super::trap_code(code))));
         let code = self.builder.ins().load(types::I64, flags, reference, offsets::FUNC_REF_CODE);
         let ctx = self.builder.ins().load(types::I64, flags.with_readonly(), reference, offsets::FUNC_REF_CTX);
-        Callee { code: Code::Address(code), ctx }
+        Callee { code: Code::Address(code), ctx, reference: Some(reference) }
     }
 
     /// Pops an index into a closed table and finds the function there, or traps.
@@ -110,7 +114,7 @@ impl FuncTranslator<'_, '_> {
         }
         let code = self.builder.ins().sload32(flags, entry, ENTRY_CODE);
         let code = self.builder.ins().iadd(base, code);
-        Some(Callee { code: Code::Address(code), ctx: self.vmctx })
+        Some(Callee { code: Code::Address(code), ctx: self.vmctx, reference: None })
     }
 
     fn check_closed_type(&mut self, entry: Value, flags: MemFlagsData, wanted: TypeIndex) {
@@ -205,6 +209,7 @@ impl FuncTranslator<'_, '_> {
                 }
             }
             CallKind::Tail => {
+                self.trace_tail(callee.reference);
                 match callee.code {
                     Code::Symbol(f) => self.builder.ins().return_call(f, &args),
                     Code::Address(code) => self.builder.ins().return_call_indirect(signature, code, &args),

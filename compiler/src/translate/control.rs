@@ -317,6 +317,7 @@ impl<'m> FuncTranslator<'_, 'm> {
     /// Returns the topmost operands, as many as the function has results.
     pub(super) fn return_(&mut self) {
         let results = self.builder.func.signature.returns.len();
+        self.trace_leave(results);
         let from = self.buffers.stack.len() - results;
         self.builder.ins().return_(&self.buffers.stack[from..]);
         self.reachable = false;

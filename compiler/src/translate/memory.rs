@@ -41,20 +41,30 @@ impl FuncTranslator<'_, '_> {
     /// Pops an address and gives the operand of an access of `access_bytes` there: flags, address and offset. Where the
     /// memory needs it, the check for the whole access is emitted.
     pub(super) fn memory_operand(&mut self, memarg: &MemArg, access_bytes: u32) -> (MemFlagsData, Value, Offset32) {
-        let memory = memory_of(memarg);
         let index = self.pop();
+        self.operand_at(memory_of(memarg), index, memarg.offset, access_bytes)
+    }
+
+    /// As [`Self::memory_operand`], of `access_bytes` bytes at `index` and an offset.
+    pub(super) fn operand_at(
+        &mut self,
+        memory: MemoryIndex,
+        index: Value,
+        offset: u64,
+        access_bytes: u32,
+    ) -> (MemFlagsData, Value, Offset32) {
         let index = self.index64(index);
         let flags = self.memory_flags(memory);
         if !self.is_static(memory) {
-            let (address, offset) = self.checked_address(memory, index, memarg.offset, access_bytes);
+            let (address, offset) = self.checked_address(memory, index, offset, access_bytes);
             return (flags, address, offset);
         }
         let base = self.memory_base(memory);
         let address = self.builder.ins().iadd(base, index);
-        match i32::try_from(memarg.offset) {
+        match i32::try_from(offset) {
             Ok(offset) => (flags, address, offset.into()),
             // Offsets of a memory32 are 32 bits wide, so the sum cannot wrap.
-            Err(_) => (flags, self.builder.ins().iadd_imm_u(address, memarg.offset as i64), 0.into()),
+            Err(_) => (flags, self.builder.ins().iadd_imm_u(address, offset as i64), 0.into()),
         }
     }
 

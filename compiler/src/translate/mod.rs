@@ -23,6 +23,7 @@ mod region;
 mod simd;
 mod symbol;
 mod table;
+mod trace;
 mod trap;
 
 #[cfg(test)]
@@ -99,8 +100,8 @@ fn translate_body(
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
     let start = body.range().start;
-    if env.tunables.meter || env.tunables.trace {
-        return Err(DecodeError::unsupported("counting instructions or tracing calls in compiled code", start).into());
+    if env.tunables.meter {
+        return Err(DecodeError::unsupported("counting instructions in compiled code", start).into());
     }
     let func = env.module.func_index(index);
     out.clear();
@@ -122,6 +123,8 @@ fn translate_body(
         validator.define_locals(offset, count, ty).map_err(DecodeError::from)?;
         t.declare_locals(count, ValType::from_wasmparser(ty, offset)?);
     }
+
+    t.trace_enter(func)?;
 
     let mut reader = locals.get_binary_reader();
     reader.set_features(*validator.features());
@@ -182,6 +185,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     carried: usize,
     /// How many locals were read or written.
     touched: usize,
+    /// In code that reports its calls: this entry of the function, and where arguments and results are written for the report.
+    trace: Option<trace::Traced>,
     buffers: Buffers,
 }
 
@@ -220,6 +225,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             cold: false,
             carried: 0,
             touched: 0,
+            trace: None,
             buffers,
         }
     }

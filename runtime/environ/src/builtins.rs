@@ -132,4 +132,15 @@ builtins! {
     fallible memory_atomic_notify(I32, I64, I32) -> I32;
     /// Fused multiply-add (`f64x2.relaxed_madd`), a lane at a time, where the target has no instruction for it.
     infallible fma_f64(F64, F64, F64) -> F64;
+    /// Copies between ranges that were checked and may overlap: address of the destination, of the source, length.
+    infallible move_bytes(I64, I64, I64);
+    /// Fills a range that was checked: its address, the byte, length.
+    infallible fill_bytes(I64, I32, I64);
+    /// Code compiled with `Tunables::trace` was entered: its `FuncIndex`, the address of its arguments in an array. The result
+    /// names this entry to the two below.
+    fallible trace_enter(I32, I64) -> I32;
+    /// It is about to return: the entry, the address of its results.
+    fallible trace_leave(I32, I64);
+    /// It is about to make a tail call: the entry, and the callee's `VMFuncRef` unless that is 0 for a function of the same module.
+    fallible trace_tail(I32, I64);
 }

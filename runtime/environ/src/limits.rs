@@ -25,5 +25,7 @@ pub const HOST_STACK_RESERVE: u64 = 256 << 10;
 pub const DEFAULT_STACK_SIZE: u64 = 8 << 20;
 /// Guard region below a store's stack; inline stack probes touch every 64 KiB.
 pub const STACK_GUARD: u64 = 64 << 10;
+/// Bytes of a memory that code copies or fills without a place to be interrupted at.
+pub const UNINTERRUPTED_BYTES: u64 = 1 << 20;
 /// Greatest size of a module's closed tables together, in elements; more would bloat the artifact.
 pub const MAX_CLOSED_TABLE: u64 = 1 << 20;

@@ -38,7 +38,7 @@ impl HostChecks {
     /// This machine, and an engine that serves every artifact that the runtime can run.
     pub(crate) fn native() -> Self {
         let tunables = |static_memory, spectre_tables| {
-            let t = wasmc_environ::Tunables { static_memory, spectre_tables, meter: false, trace: false };
+            let t = wasmc_environ::Tunables { static_memory, spectre_tables, meter: false, trace: true };
             wasmc_environ::artifact::tunable_bits(&t)
         };
         Self {

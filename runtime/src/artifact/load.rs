@@ -39,9 +39,18 @@ fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Kind {
     move |source| Kind::Io { action, source }
 }
 
+/// The same for a file that is open already; `path` is for messages.
+pub(crate) fn open_file(file: File, path: &Path, host: &HostChecks) -> Result<LoadedCode, ArtifactError> {
+    load_file(file, host).map_err(|kind| ArtifactError { path: path.to_owned(), kind })
+}
+
 fn load(path: &Path, host: &HostChecks) -> Result<LoadedCode, Kind> {
     // Opening a pipe without a writer would wait for one.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(io("open"))?;
+    load_file(file, host)
+}
+
+fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
     let metadata = file.metadata().map_err(io("read the size"))?;
     if !metadata.is_file() {
         return Err(Kind::NotAFile);

@@ -13,7 +13,7 @@ mod tests;
 mod validate;
 
 pub(crate) use header::HostChecks;
-pub(crate) use load::{open, verify_all, verify_messages};
+pub(crate) use load::{open, open_file, verify_all, verify_messages};
 pub(crate) use validate::{Invalid, validate, validate_messages};
 
 use std::path::PathBuf;

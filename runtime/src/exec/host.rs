@@ -2,7 +2,6 @@
 
 use crate::store::StoreOpaque;
 use crate::vm;
-use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::*;
 
 /// The array form of a host function.
@@ -15,8 +14,13 @@ pub(super) unsafe fn enter(store: *mut StoreOpaque, exit: *mut VMExitContext, ar
     // (`VMExitContext::array_fn`).
     unsafe {
         if vm::stack_is_exhausted(store) {
-            return vm::raise_trap(store, TrapCode::StackOverflow);
+            return vm::raise_trap(store, (*store).vm.overflow_code());
         }
+        // Called from outside it runs on the caller's stack, and can be interrupted all the same.
+        let _inside = match vm::enter_host(store) {
+            Ok(inside) => inside,
+            Err(e) => return vm::raise_error(store, e),
+        };
         let function: ArrayFn = core::mem::transmute((*exit).array_fn);
         function(exit, args)
     }

@@ -4,8 +4,8 @@
 use crate::interp;
 use crate::store::StoreOpaque;
 use crate::vm;
+use wasmc_environ::FuncIndex;
 use wasmc_environ::vmlayout::*;
-use wasmc_environ::{FuncIndex, TrapCode};
 
 /// # Safety
 /// As `enter_function`.
@@ -13,7 +13,7 @@ pub(super) unsafe fn enter(store: *mut StoreOpaque, vmctx: *mut VMContextHead, f
     // SAFETY: the caller vouches for the store, the instance and the arguments.
     unsafe {
         if vm::stack_is_exhausted(store) {
-            return vm::raise_trap(store, TrapCode::StackOverflow);
+            return vm::raise_trap(store, (*store).vm.overflow_code());
         }
         // No stub waits for a tail call here, so none is asked for.
         match vm::on_store_stack(store, || interp::run(store, vmctx, func, args, false)) {

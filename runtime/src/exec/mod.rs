@@ -5,6 +5,7 @@
 mod compiled;
 mod host;
 mod interpreted;
+mod traced;
 
 pub(crate) use interpreted::exit_fn as interpreted_exit_fn;
 
@@ -83,7 +84,20 @@ unsafe fn of_reference(r: *mut VMFuncRef) -> Target {
 pub(crate) unsafe fn enter_function(store: *mut StoreOpaque, callee: Callee, args: *mut ValRaw) -> u64 {
     // SAFETY: the caller vouches for everything.
     unsafe {
-        match callee.target() {
+        if (*store).trace.is_some() {
+            return traced::enter(store, callee, args);
+        }
+        enter_target(store, callee.target(), args)
+    }
+}
+
+/// # Safety
+/// As `enter_function`.
+#[inline(always)]
+unsafe fn enter_target(store: *mut StoreOpaque, target: Target, args: *mut ValRaw) -> u64 {
+    // SAFETY: the caller vouches for everything.
+    unsafe {
+        match target {
             Target::Host { exit } => host::enter(store, exit, args),
             Target::Compiled { code, ctx, type_id } => compiled::enter(store, code, ctx, type_id, args),
             Target::Interpreted { vmctx, func } => interpreted::enter(store, vmctx, func, args),

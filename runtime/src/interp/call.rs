@@ -415,6 +415,7 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         if let Err(code) = (*stack).prepare((*store).vm.stack_size() as usize) {
             return vm::raise_trap(store, code);
         }
+        let depth = (*store).trace.is_some().then(|| crate::trace::depth(store));
         let (base, limit) = ((*stack).top, (*stack).limit());
         let sp = base.wrapping_add((sig.shared_slots() as i32 + HEADER) as usize);
         if sp as usize > limit as usize {
@@ -429,7 +430,10 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         let cx = &raw mut cx;
         let mut activation = vm::Activation::interp(store, cx);
         let link = activation.link_interp();
-        let exit = if sp as usize + *code.sub(1) as usize > limit as usize {
+        // From here on an interruption finds this run; it may have come before.
+        let exit = if (*cx).is_interrupted() {
+            raise(cx, code, sp, TrapCode::Interrupt)
+        } else if sp as usize + *code.sub(1) as usize > limit as usize {
             raise(cx, code, sp, TrapCode::StackOverflow)
         } else {
             let mut r = Regs { ip: code, sp, mem: core::ptr::null_mut(), len: 0, cx, acc: 0, fd: 0.0, fs: 0.0 };
@@ -441,9 +445,17 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
                 to_array(base, &sig.results, args);
                 STATUS_OK
             }
-            EXIT_TRAP => vm::raise_trap(store, (*cx).trap),
+            EXIT_TRAP => {
+                let code = (*cx).trap;
+                vm::raise_trap(store, if code == TrapCode::StackOverflow { (*store).vm.overflow_code() } else { code })
+            }
             _ => (*cx).status,
         };
+        if let Some(depth) = depth
+            && !matches!(status, STATUS_OK | STATUS_TAIL_CALL)
+        {
+            crate::trace::end(store, depth, status);
+        }
         drop(link);
         (*stack).top = base;
         status

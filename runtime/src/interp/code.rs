@@ -44,6 +44,8 @@ pub(super) struct Body {
     pub tries: Box<[Try]>,
     /// Slots that may hold heap references.
     pub roots: Box<[i32]>,
+    /// In code that reports its calls: the slot with the number of the entry.
+    pub trace_slot: Option<i32>,
 }
 
 /// A `try_table`, or a `try`.

@@ -7,21 +7,24 @@ use wasmc_environ::TrapCode;
 
 op! {
     /// Branches always.
-    branch[] |r| { jump!(r) }
+    branch[const BACK: bool] |r| { branch!(r, BACK) }
 
     /// `field 0 = field 1`, and branches.
-    copy_branch[] |r| {
+    copy_branch[const BACK: bool] |r| {
         *slot::<0>(&r) = *slot::<1>(&r);
-        jump!(r)
+        branch!(r, BACK)
     }
 
     /// Branches if an integer is zero (`IF` false) or not (`IF` true). Field 0 is the operand.
-    branch_if[T: Val + Zero, X: Src<T>, const IF: bool] |r| {
-        if X::get(&r).is_zero() != IF { jump!(r) } else { next!(r, 2) }
+    branch_if[T: Val + Zero, X: Src<T>, const IF: bool, const BACK: bool] |r| {
+        if X::get(&r).is_zero() != IF { branch!(r, BACK) } else { next!(r, 2) }
     }
 
     /// Branches through the table behind word 1, whose upper half is the number of entries but the last. Field 0 is the index.
-    branch_table[X: Src<u32>] |r| {
+    branch_table[X: Src<u32>, const BACK: bool] |r| {
+        if BACK && r.sp > (*r.cx).limit {
+            trap!(r, TrapCode::Interrupt)
+        }
         let index = X::get(&r).min(high(&r)) as usize;
         let entry = r.ip.add(2 + index);
         let relative = *(entry as *const i32).add(1) as isize;

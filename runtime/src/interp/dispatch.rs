@@ -144,6 +144,18 @@ macro_rules! jump {
 }
 pub(super) use jump;
 
+/// Goes on at the branch target, which lies behind the instruction if `$back`. Only such branches (and calls) can be repeated for
+/// ever, so they see whether the run was interrupted: no frame is below the limit then.
+macro_rules! branch {
+    ($r:ident, $back:expr) => {{
+        if $back && $r.sp > (*$r.cx).limit {
+            $crate::interp::dispatch::trap!($r, TrapCode::Interrupt)
+        }
+        $crate::interp::dispatch::jump!($r)
+    }};
+}
+pub(super) use branch;
+
 /// Ends the run with a trap.
 macro_rules! trap {
     ($r:ident, $code:expr) => {

@@ -42,14 +42,17 @@ pub(super) struct BranchForms {
     pub ai: Handler,
 }
 
+/// Branches after an increment of the left operand, if the comparison is [false, true]: the right one in a slot, and as an immediate.
+pub(super) type IncrementForms = [[Handler; 2]; 2];
+
 /// What a comparison becomes when a branch or a selection uses its result.
 pub(super) struct CompareForms {
-    /// Branches taken if the comparison is [false, true].
-    pub branch: [BranchForms; 2],
+    /// Branches [forwards, backwards], taken if the comparison is [false, true].
+    pub branch: [[BranchForms; 2]; 2],
     /// Selections of 64-bit integers (or references), f64 and f32, to a slot and the accumulator.
     pub select: [SelectForms; 3],
-    /// Branches as in `branch`, after an increment of the left operand: the right one in a slot, and as an immediate.
-    pub increment: Option<[[Handler; 2]; 2]>,
+    /// [forwards, backwards]
+    pub increment: Option<[IncrementForms; 2]>,
     /// The comparison with the opposite result, where there is one.
     pub inverse: Option<fn() -> &'static BinaryForms>,
     /// Whether operands are integers, so that a selection's immediate can be sign-extended.
@@ -122,13 +125,13 @@ pub(super) const fn division_forms<O: Division>() -> BinaryForms {
     }
 }
 
-pub(super) const fn branch_forms<O: Binary<Out = u32>, const IF: bool>() -> BranchForms {
+pub(super) const fn branch_forms<O: Binary<Out = u32>, const IF: bool, const BACK: bool>() -> BranchForms {
     BranchForms {
-        ss: branch_compare::<O, S<0>, S<1>, IF>,
-        si: branch_compare::<O, S<0>, W, IF>,
-        sa: branch_compare::<O, S<0>, A, IF>,
-        as_: branch_compare::<O, A, S<1>, IF>,
-        ai: branch_compare::<O, A, W, IF>,
+        ss: branch_compare::<O, S<0>, S<1>, IF, BACK>,
+        si: branch_compare::<O, S<0>, W, IF, BACK>,
+        sa: branch_compare::<O, S<0>, A, IF, BACK>,
+        as_: branch_compare::<O, A, S<1>, IF, BACK>,
+        ai: branch_compare::<O, A, W, IF, BACK>,
     }
 }
 
@@ -141,20 +144,26 @@ pub(super) const fn select_forms<O: Binary<Out = u32>, X: Val>() -> SelectForms 
     }
 }
 
-pub(super) const fn increment_forms<O: Binary<In: Integer, Out = u32>>() -> [[Handler; 2]; 2] {
-    [
-        [branch_increment::<O, S<1>, false>, branch_increment::<O, I, false>],
-        [branch_increment::<O, S<1>, true>, branch_increment::<O, I, true>],
-    ]
+pub(super) const fn increment_forms<O: Binary<In: Integer, Out = u32>>() -> [IncrementForms; 2] {
+    const fn direction<O: Binary<In: Integer, Out = u32>, const BACK: bool>() -> IncrementForms {
+        [
+            [branch_increment::<O, S<1>, false, BACK>, branch_increment::<O, I, false, BACK>],
+            [branch_increment::<O, S<1>, true, BACK>, branch_increment::<O, I, true, BACK>],
+        ]
+    }
+    [direction::<O, false>(), direction::<O, true>()]
 }
 
 pub(super) const fn compare_forms<O: Binary<Out = u32>>(
     inverse: Option<fn() -> &'static BinaryForms>,
-    increment: Option<[[Handler; 2]; 2]>,
+    increment: Option<[IncrementForms; 2]>,
     integer: bool,
 ) -> CompareForms {
     CompareForms {
-        branch: [branch_forms::<O, false>(), branch_forms::<O, true>()],
+        branch: [
+            [branch_forms::<O, false, false>(), branch_forms::<O, true, false>()],
+            [branch_forms::<O, false, true>(), branch_forms::<O, true, true>()],
+        ],
         select: [select_forms::<O, u64>(), select_forms::<O, f64>(), select_forms::<O, f32>()],
         increment,
         inverse,

@@ -71,7 +71,7 @@ impl Drop for InterpStack {
 pub(crate) struct Cx {
     /// The current instance's `VMContext`.
     pub(super) vmctx: *mut u8,
-    /// End of the value stack.
+    /// End of the value stack; null if the store was interrupted (`interrupt`), so that the next comparison with it fails.
     pub(super) limit: *mut u64,
     /// Definition of the current instance's memory 0, or of an empty one.
     pub(super) memory: *const VMMemoryDefinition,
@@ -143,6 +143,12 @@ impl Cx {
         }
     }
 
+    /// Whether the store was interrupted; asked where other code of the store has run meanwhile.
+    pub(super) fn is_interrupted(&self) -> bool {
+        // SAFETY: the store is alive during the run.
+        unsafe { (*self.store).vm.interrupt.is_interrupted() }
+    }
+
     /// Makes `vmctx` the current instance.
     ///
     /// # Safety
@@ -181,6 +187,15 @@ impl Cx {
             None => self.sp = core::ptr::null_mut(),
         }
     }
+}
+
+/// Ends a run at its next call or backward branch. Async-signal-safe.
+///
+/// # Safety
+/// The run is the innermost of the store that this thread is in.
+pub(crate) unsafe fn interrupt(run: *mut InterpActivation) {
+    // SAFETY: by the caller. Handlers read the word anew whenever they compare with it.
+    unsafe { (&raw mut (*run).limit).write_volatile(core::ptr::null_mut()) };
 }
 
 /// Reads memory 0 anew: after anything that may have grown it or changed the instance.
@@ -360,6 +375,9 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
                     if matches {
                         if cx.vmctx != frame.vmctx {
                             cx.enter_instance(frame.vmctx);
+                        }
+                        if let Some(slot) = body.trace_slot {
+                            crate::trace::caught(cx.store, *frame.sp.offset(slot as isize) as u32);
                         }
                         hand_over(frame, clause, object, (*context).pending_exn);
                         cx.sp = frame.sp;

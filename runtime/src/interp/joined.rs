@@ -3,12 +3,13 @@
 
 use super::dispatch::*;
 use super::numeric::*;
+use wasmc_environ::TrapCode;
 
 op! {
     /// Branches if `left op right` is `IF`. Fields 0 and 1 are the operands.
-    branch_compare[O: Binary<Out = u32>, L: Src<O::In>, R: Src<O::In>, const IF: bool] |r| {
+    branch_compare[O: Binary<Out = u32>, L: Src<O::In>, R: Src<O::In>, const IF: bool, const BACK: bool] |r| {
         if (O::eval(L::get(&r), R::get(&r)) != 0) == IF {
-            jump!(r)
+            branch!(r, BACK)
         } else {
             next!(r, const { longer(L::WORDS, R::WORDS) })
         }
@@ -16,26 +17,26 @@ op! {
 
     /// Adds the lower half of word 2 to field 0, and branches if the sum `op` the right operand is `IF`. That is field 1,
     /// or the upper half of word 2.
-    branch_increment[O: Binary<In: Integer, Out = u32>, R: Limit<O::In>, const IF: bool] |r| {
+    branch_increment[O: Binary<In: Integer, Out = u32>, R: Limit<O::In>, const IF: bool, const BACK: bool] |r| {
         let p = slot::<0>(&r);
         let sum = O::In::load(p).add_signed(word::<2>(&r) as i32);
         O::In::store(p, sum);
         O::In::set_acc(&mut r, sum);
         if (O::eval(sum, R::limit(&r)) != 0) == IF {
-            jump!(r)
+            branch!(r, BACK)
         } else {
             next!(r, 3)
         }
     }
 
     /// Adds word 2 to field 0, and branches if the sum is zero (`IF` false) or not.
-    branch_count[T: Integer, const IF: bool] |r| {
+    branch_count[T: Integer, const IF: bool, const BACK: bool] |r| {
         let p = slot::<0>(&r);
         let sum = T::load(p).add_signed(word::<2>(&r) as i32);
         T::store(p, sum);
         T::set_acc(&mut r, sum);
         if (sum != T::from_bits(0)) == IF {
-            jump!(r)
+            branch!(r, BACK)
         } else {
             next!(r, 3)
         }

@@ -9,6 +9,7 @@
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
 //! * `simd`: what vector instructions compute
+//! * `trace`: reporting calls, in code that was translated for it
 //! * `translate`: from WebAssembly to instructions
 
 mod atomic;
@@ -27,10 +28,11 @@ mod simd;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod translate;
 mod vector;
 mod wide;
 
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;
-pub(crate) use frame::{InterpActivation, InterpStack, frames, visit_roots};
+pub(crate) use frame::{InterpActivation, InterpStack, frames, interrupt, visit_roots};

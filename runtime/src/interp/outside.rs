@@ -103,6 +103,10 @@ unsafe fn outside(cx: *mut Cx, args: *const u64, results: *mut u64, top: Sp, sig
         match exec::enter_function((*cx).store, callee, array) {
             STATUS_OK => {
                 from_array(array, &sig.results, results);
+                if (*cx).is_interrupted() {
+                    (*cx).trap = TrapCode::Interrupt;
+                    return EXIT_TRAP;
+                }
                 RESUME
             }
             STATUS_EXCEPTION => unwind(cx),
@@ -118,6 +122,11 @@ unsafe fn outside(cx: *mut Cx, args: *const u64, results: *mut u64, top: Sp, sig
 unsafe fn unwind(cx: *mut Cx) -> u64 {
     // SAFETY: the run was left (`Cx::leave`).
     unsafe {
+        // A loop can consist of a throw and its handler.
+        if (*cx).is_interrupted() {
+            (*cx).trap = TrapCode::Interrupt;
+            return EXIT_TRAP;
+        }
         match catch(&mut *cx) {
             Some(ip) => {
                 (*cx).ip = ip;
@@ -266,12 +275,21 @@ unsafe fn leave_tail_call(cx: *mut Cx, callee: Callee, args: *const u64, sig: &S
         if entry.is_null() {
             return false;
         }
+        let callee = match callee {
+            Callee::FuncRef(f) => ((*f).vmctx.cast(), FuncIndex::from_u32((*f).func_index)),
+            Callee::Direct { vmctx, func } if module_of(vmctx.cast()).env.defined_func(func).is_some() => (vmctx, func),
+            Callee::Direct { vmctx, func } => {
+                let f = (*ops::function_import(vmctx, func)).func_ref;
+                ((*f).vmctx.cast(), FuncIndex::from_u32((*f).func_index))
+            }
+        };
         let vm = &mut (*store).vm;
         vm.tail_args.clear();
         vm.tail_args.resize(sig.params.len().max(1), ValRaw::default());
         let array = vm.tail_args.as_mut_ptr();
         to_array(args, &sig.params, array);
         vm.context.tail = VMTailCall { entry, code, ctx, args: array };
+        crate::trace::leaving_tail(store, callee.0, callee.1, array);
         true
     }
 }

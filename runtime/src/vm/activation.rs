@@ -14,6 +14,7 @@ use x86_64 as arch;
 
 pub(crate) use arch::{land, lazy_exit, lazy_exit_area, raise, resume};
 
+use super::interrupt::Inside;
 use super::stack::Stack;
 use super::{VmStore, backtrace, signals};
 use crate::Result;
@@ -24,7 +25,7 @@ use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use core::ptr::null_mut;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use wasmc_environ::TrapCode;
+use std::sync::atomic::{Ordering, compiler_fence};
 use wasmc_environ::vmlayout::*;
 
 /// Distance from a `StoreOpaque` to the address of its stack for `raise`.
@@ -95,7 +96,10 @@ impl Activation {
         // SAFETY: the store is live (`interp`), and nobody else refers to its list now.
         unsafe {
             self.prev = (*self.store).vm.activations;
+            // An interruption reads the head of the list: it is complete by then, and leaves before its frame does.
+            compiler_fence(Ordering::SeqCst);
             (*self.store).vm.activations = self;
+            compiler_fence(Ordering::SeqCst);
         }
         InterpLink { activation: self }
     }
@@ -105,6 +109,7 @@ impl Drop for InterpLink<'_> {
     fn drop(&mut self) {
         // SAFETY: as in `link_interp`; this activation is the head again, since inner ones have left.
         unsafe { (*self.activation.store).vm.activations = self.activation.prev };
+        compiler_fence(Ordering::SeqCst);
     }
 }
 
@@ -168,14 +173,19 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
     // SAFETY: the caller vouches for the store, the code and the arguments. The activation stays in this frame until it is
     // unlinked; nothing unwinds through here, since `enter` of the assembly returns in every case.
     unsafe {
-        let prepared = signals::prepare_thread().and_then(|()| stack_for_entry(store));
-        let stack = match prepared {
-            Ok(stack) => stack,
+        let prepared = signals::prepare_thread().and_then(|thread| {
+            let stack = stack_for_entry(store)?;
+            // On the stack already, the thread is in the store.
+            let inside = if stack == 0 { None } else { Some(Inside::enter(store, thread)?) };
+            Ok((stack, inside))
+        });
+        let (stack, inside) = match prepared {
+            Ok(prepared) => prepared,
             Err(e) => return super::raise_error(store, e),
         };
         let vm = &raw mut (*store).vm;
         if stack == 0 && (stack_pointer() as u64) < (*vm).context.host_stack_limit {
-            return super::raise_trap(store, TrapCode::StackOverflow);
+            return super::raise_trap(store, (*vm).overflow_code());
         }
         let mut activation = Activation {
             sp: 0,
@@ -188,6 +198,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
             kind: ActivationKind::Native,
         };
         let this = &raw mut activation;
+        compiler_fence(Ordering::SeqCst);
         (*vm).activations = this;
         (*vm).context.last_exit_fp = 0;
         (*vm).stack_in_use = true;
@@ -196,7 +207,9 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         CURRENT.set((*this).prev_of_thread);
         (*vm).stack_in_use = stack == 0;
         (*vm).activations = (*this).prev;
+        compiler_fence(Ordering::SeqCst);
         (*vm).context.last_exit_fp = (*this).outer_exit_fp as u64;
+        drop(inside);
         if status == STATUS_TRAP && (*vm).captured.code.is_some() {
             backtrace::finish_trap(store);
         }
@@ -228,6 +241,8 @@ pub(crate) unsafe fn on_store_stack<R>(store: *mut StoreOpaque, f: impl FnOnce()
     if stack == 0 {
         return Ok(f());
     }
+    // SAFETY: the caller vouches for the store.
+    let inside = unsafe { Inside::enter(store, signals::thread()?)? };
     let mut call = Call { f: ManuallyDrop::new(f), result: MaybeUninit::uninit() };
     let run = address(&call);
     // SAFETY: nobody is on the stack (`stack_in_use` was false); `run` fits the data and does not unwind. It has written
@@ -238,10 +253,24 @@ pub(crate) unsafe fn on_store_stack<R>(store: *mut StoreOpaque, f: impl FnOnce()
         (*store).vm.stack_in_use = false;
         call.result.assume_init()
     };
+    drop(inside);
     match result {
         Ok(r) => Ok(r),
         Err(payload) => resume_unwind(payload),
     }
+}
+
+/// The thread enters a store to call a host function, unless it is in there already.
+///
+/// # Errors
+/// If the store was interrupted.
+///
+/// # Safety
+/// `store` must be live as long as the result.
+#[inline]
+pub(crate) unsafe fn enter_host(store: *mut StoreOpaque) -> Result<Option<Inside>> {
+    // SAFETY: the caller vouches for the store.
+    unsafe { if (*store).vm.stack_in_use { Ok(None) } else { Inside::enter(store, signals::thread()?).map(Some) } }
 }
 
 /// Whether the thread is on the store's stack with less than the host's reserve left.

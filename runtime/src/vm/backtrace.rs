@@ -82,7 +82,8 @@ fn outer_frames(store: &StoreOpaque, trace: &mut Backtrace, mut exit_fp: usize) 
 /// Adds a native frame, if the address lies in a function (and not in a stub).
 fn push_native(trace: &mut Backtrace, code: &CodeRegistry, pc: usize, exact: bool) -> bool {
     // A return address belongs to the call before it, which may be the last instruction of its function.
-    let pc = pc - usize::from(!exact);
+    // Wrapping, since an interruption may see a frame in the making.
+    let pc = pc.wrapping_sub(usize::from(!exact));
     let Some(range) = code.find(pc) else { return true };
     let offset = range.offset(pc);
     match (&range.module, range.code.function_at(offset)) {

@@ -3,7 +3,7 @@
 
 use super::{activation, raise_trap};
 use crate::store::StoreOpaque;
-use crate::{interp, ops};
+use crate::{interp, ops, trace};
 use core::ptr::with_exposed_provenance_mut;
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::*;
@@ -134,6 +134,39 @@ unsafe extern "C" fn interp_call(vmctx: Vmctx, func: u32, args: u64) -> HostRet 
         let args = with_exposed_provenance_mut(args as usize);
         HostRet { value: 0, status: interp::run(store_of(vmctx), vmctx, FuncIndex::from_u32(func), args, true) }
     }
+}
+
+unsafe extern "C" fn move_bytes(_: Vmctx, to: u64, from: u64, len: u64) {
+    // SAFETY: generated code passes ranges of memories that it has checked.
+    unsafe {
+        let from = with_exposed_provenance_mut::<u8>(from as usize);
+        std::ptr::copy(from, with_exposed_provenance_mut::<u8>(to as usize), len as usize);
+    }
+}
+
+unsafe extern "C" fn fill_bytes(_: Vmctx, to: u64, value: u32, len: u64) {
+    // SAFETY: generated code passes a range of a memory that it has checked.
+    unsafe { with_exposed_provenance_mut::<u8>(to as usize).write_bytes(value as u8, len as usize) };
+}
+
+/// The entry of a function that reports its calls.
+unsafe extern "C" fn trace_enter(vmctx: Vmctx, func: u32, args: u64) -> HostRet {
+    // SAFETY: as in `fallible`; the array has a slot for each parameter.
+    let entry =
+        unsafe { trace::compiled_enter(store_of(vmctx), vmctx, FuncIndex::from_u32(func), with_exposed_provenance_mut(args as usize)) };
+    HostRet { value: entry.into(), status: STATUS_OK }
+}
+
+unsafe extern "C" fn trace_leave(vmctx: Vmctx, entry: u32, results: u64) -> HostRet {
+    // SAFETY: as above, for the results.
+    unsafe { trace::leave(store_of(vmctx), entry, with_exposed_provenance_mut(results as usize)) };
+    HostRet { value: 0, status: STATUS_OK }
+}
+
+unsafe extern "C" fn trace_tail(vmctx: Vmctx, entry: u32, callee: u64) -> HostRet {
+    // SAFETY: as above; the callee is a live reference or null.
+    unsafe { trace::compiled_tail(store_of(vmctx), entry, with_exposed_provenance_mut(callee as usize)) };
+    HostRet { value: 0, status: STATUS_OK }
 }
 
 /// In assembly: it must not need the stack that it is called on.

@@ -206,6 +206,14 @@ impl MemoryStorage {
         self.map.range()
     }
 
+    /// What adding pages would come to, in bytes: how many more, how many there are, and how many there can be. `None` if the memory
+    /// cannot grow so far.
+    pub(crate) fn growth(&self, delta: u64) -> Option<(u64, u64, Option<u64>)> {
+        let new = self.pages().checked_add(delta).filter(|n| *n <= self.max_pages)?;
+        let bytes = |pages: u64| pages.checked_shl(self.page_size_log2.into()).filter(|b| b >> self.page_size_log2 == pages);
+        Some((bytes(new)? - self.length as u64, self.length as u64, bytes(self.max_pages)))
+    }
+
     /// Adds pages; returns the old size in pages, or `None` if the memory cannot grow so far. Then nothing changes.
     pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         let old = self.pages();

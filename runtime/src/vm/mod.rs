@@ -4,6 +4,7 @@
 pub(crate) mod activation;
 pub(crate) mod backtrace;
 pub(crate) mod heap;
+pub(crate) mod interrupt;
 pub(crate) mod lazy;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
@@ -11,10 +12,11 @@ pub(crate) mod mmap;
 pub(crate) mod signals;
 pub(crate) mod stack;
 pub(crate) mod table;
+pub(crate) mod threads;
 pub(crate) mod traphandlers;
 pub(crate) mod unwind;
 
-pub(crate) use activation::{Activation, ActivationKind, enter, on_store_stack, stack_is_exhausted};
+pub(crate) use activation::{Activation, ActivationKind, enter, enter_host, on_store_stack, stack_is_exhausted};
 pub(crate) use backtrace::backtrace;
 pub(crate) use lazy::lazy_exit;
 pub(crate) use libcalls::builtin_addresses;
@@ -28,8 +30,10 @@ use crate::trap::Trap;
 use core::cell::Cell;
 use core::ops::Range;
 use core::ptr::null_mut;
+use interrupt::InterruptState;
 use stack::Stack;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use traphandlers::Captured;
 use unwind::HandlerCache;
 use wasmc_environ::TrapCode;
@@ -61,6 +65,8 @@ pub(crate) struct VmStore {
     captured: Box<Captured>,
     /// Handlers by return address, as far as they were looked for.
     handlers: HandlerCache,
+    /// What those share who may interrupt the store.
+    pub(crate) interrupt: Arc<InterruptState>,
 }
 
 // SAFETY: the pointers are to parts of the store, which moves between threads as a whole and only while nothing runs in it.
@@ -94,7 +100,13 @@ impl VmStore {
             tail_args: Vec::new(),
             captured: Box::default(),
             handlers: HandlerCache::default(),
+            interrupt: InterruptState::new(),
         }
+    }
+
+    /// What it means that a limit of a stack is crossed: an interruption makes them all appear so.
+    pub(crate) fn overflow_code(&self) -> TrapCode {
+        if self.interrupt.is_interrupted() { TrapCode::Interrupt } else { TrapCode::StackOverflow }
     }
 
     /// Bytes that wasm code may use of the stack; the interpreter's own is as large.
@@ -121,6 +133,8 @@ pub(crate) struct CodeRegistry {
     ranges: Vec<CodeRange>,
     /// Index of the range that was found last.
     last: Cell<usize>,
+    /// Set while `ranges` changes: an interruption may come at any moment.
+    changing: AtomicBool,
 }
 
 /// The text of a module.
@@ -157,9 +171,18 @@ impl CodeRegistry {
         }
         let at = self.ranges.partition_point(|r| r.text.start < text.start);
         if self.ranges.get(at).is_none_or(|r| r.text != text) {
+            self.changing.store(true, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
             self.ranges.insert(at, CodeRange { text, code, module: None });
+            compiler_fence(Ordering::SeqCst);
+            self.changing.store(false, Ordering::Relaxed);
         }
         self.ranges.get_mut(at)
+    }
+
+    /// Whether the thread was interrupted while it added code. Async-signal-safe.
+    fn is_changing(&self) -> bool {
+        self.changing.load(Ordering::Relaxed)
     }
 
     /// The code at an address. Async-signal-safe.

@@ -1,15 +1,17 @@
 //! Signal handlers, installed once for the process, and the alternate stack of each thread that runs wasm code.
-//! A fault that is not ours goes to whatever handler was there before, exactly as the kernel would have called it.
+//! A signal that is not ours goes to whatever handler was there before, exactly as the kernel would have called it.
 
-use super::traphandlers;
+use super::threads::{self, ThreadSlot};
+use super::{interrupt, traphandlers};
 use crate::Result;
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use core::cell::Cell;
 use core::mem::{MaybeUninit, zeroed};
 use core::ptr::null_mut;
 use libc::{c_int, c_void, siginfo_t};
 use std::io::Error as IoError;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 /// The signals that wasm code can cause.
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -18,51 +20,132 @@ const HANDLER_STACK: usize = 64 << 10;
 /// `AT_MINSIGSTKSZ` of `getauxval`.
 const AT_MINSIGSTKSZ: libc::c_ulong = 51;
 
+/// The signal that interrupts is this many below the last real-time signal, unless it is configured: no kernel, C library,
+/// language runtime, profiler or debugger known to us uses it, valgrind takes the last one, and most programs count from the first.
+const INTERRUPT_BELOW_LAST: c_int = 5;
+
 /// What was installed before us, by the position in `SIGNALS`.
 static PREVIOUS: OnceLock<std::result::Result<[libc::sigaction; SIGNALS.len()], i32>> = OnceLock::new();
+/// The signal that interrupts: one for the process, from the first use on.
+static INTERRUPT: OnceLock<c_int> = OnceLock::new();
+/// What was installed before us for that one.
+static PREVIOUS_INTERRUPT: OnceLock<std::result::Result<libc::sigaction, i32>> = OnceLock::new();
 
 thread_local! {
-    static READY: Cell<bool> = const { Cell::new(false) };
     /// Freed when the thread ends.
     static ALTERNATE: Cell<Option<AlternateStack>> = const { Cell::new(None) };
 }
 
-/// Makes sure that this thread can take faults of wasm code.
+/// Makes sure that this thread can be interrupted.
 ///
 /// # Errors
-/// If the handlers or the alternate stack cannot be installed.
+/// If the thread is about to end.
 #[inline]
-pub(crate) fn prepare_thread() -> Result<()> {
-    if READY.get() { Ok(()) } else { prepare_thread_slow() }
+pub(crate) fn thread() -> Result<&'static ThreadSlot> {
+    match threads::present() {
+        Some(slot) => Ok(slot),
+        None => threads::make(interrupt_signal()),
+    }
+}
+
+/// Makes sure that this thread can take faults of wasm code and be interrupted.
+///
+/// # Errors
+/// If the handlers or the alternate stack cannot be installed, or the thread is about to end.
+#[inline]
+pub(crate) fn prepare_thread() -> Result<&'static ThreadSlot> {
+    match threads::present() {
+        Some(slot) if slot.takes_faults.load(Ordering::Relaxed) => Ok(slot),
+        _ => prepare_thread_slow(),
+    }
 }
 
 #[cold]
-fn prepare_thread_slow() -> Result<()> {
+fn prepare_thread_slow() -> Result<&'static ThreadSlot> {
+    let slot = thread()?;
     if let Err(errno) = PREVIOUS.get_or_init(install) {
         return Err(anyhow!("cannot install signal handlers: {}", IoError::from_raw_os_error(*errno)));
     }
     let alternate = AlternateStack::install().map_err(|e| anyhow!("cannot install an alternate signal stack: {e}"))?;
-    ALTERNATE.set(alternate);
-    READY.set(true);
+    ALTERNATE.try_with(|a| a.set(alternate)).map_err(|_| anyhow!("WebAssembly cannot be called by a thread that is ending"))?;
+    slot.takes_faults.store(true, Ordering::Relaxed);
+    Ok(slot)
+}
+
+/// The signal that interrupts.
+pub(crate) fn interrupt_signal() -> c_int {
+    *INTERRUPT.get_or_init(|| libc::SIGRTMAX() - INTERRUPT_BELOW_LAST)
+}
+
+/// Chooses the signal that interrupts.
+///
+/// # Errors
+/// If it is none that can be caught, or faults use it, or the process uses another one already.
+pub(crate) fn choose_interrupt_signal(signal: c_int) -> Result<()> {
+    let usable =
+        (1..=libc::SIGRTMAX()).contains(&signal) && ![libc::SIGKILL, libc::SIGSTOP].contains(&signal) && !SIGNALS.contains(&signal);
+    ensure!(usable, "signal {signal} cannot be used to interrupt: it cannot be caught, or WebAssembly's traps need it");
+    let used = *INTERRUPT.get_or_init(|| signal);
+    ensure!(used == signal, "signal {signal} cannot be used to interrupt: this process uses signal {used} for that already");
     Ok(())
+}
+
+/// Makes sure that the signal that interrupts is handled.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub(crate) fn prepare_interrupts() -> Result<()> {
+    let installed = PREVIOUS_INTERRUPT.get_or_init(|| {
+        // System calls shall end, so there is no SA_RESTART.
+        // SAFETY: the handler is async-signal-safe.
+        unsafe { set_handler(interrupt_signal(), interrupt_handler as *const () as usize, 0) }
+    });
+    match installed {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(anyhow!("cannot install a handler for signal {}: {}", interrupt_signal(), IoError::from_raw_os_error(*errno))),
+    }
+}
+
+/// Runs a function while this thread takes no signals: a thread that it starts never will.
+pub(crate) fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: only this thread's mask changes, and it is put back.
+    unsafe {
+        let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        let result = f();
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
+        result
+    }
+}
+
+/// Installs a handler on the alternate stack, during which the signal that interrupts is blocked; returns what was there before.
+///
+/// # Safety
+/// The handler takes three arguments and is async-signal-safe.
+unsafe fn set_handler(signal: c_int, handler: usize, flags: c_int) -> std::result::Result<libc::sigaction, i32> {
+    // SAFETY: `sigaction` is plain data for which all zero is a value; both structures are live.
+    unsafe {
+        let (mut new, mut previous): (libc::sigaction, libc::sigaction) = (zeroed(), zeroed());
+        new.sa_sigaction = handler;
+        new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
+        libc::sigemptyset(&raw mut new.sa_mask);
+        // An interruption in the middle of a trap would see what that is about to change.
+        libc::sigaddset(&raw mut new.sa_mask, interrupt_signal());
+        match libc::sigaction(signal, &raw const new, &raw mut previous) {
+            0 => Ok(previous),
+            _ => Err(IoError::last_os_error().raw_os_error().unwrap_or(0)),
+        }
+    }
 }
 
 fn install() -> std::result::Result<[libc::sigaction; SIGNALS.len()], i32> {
     // SAFETY: `sigaction` is plain data for which all zero is a value.
     let mut previous: [libc::sigaction; SIGNALS.len()] = unsafe { zeroed() };
     for (signal, previous) in SIGNALS.into_iter().zip(&mut previous) {
-        // The old action must be known before the new one can be called: another thread may fault at once.
-        // SAFETY: both structures are live; the handler is async-signal-safe. SA_NODEFER is left out: a fault in the
-        // handler itself shall end the process instead of recursing.
-        unsafe {
-            let mut new: libc::sigaction = zeroed();
-            new.sa_sigaction = handler as *const () as usize;
-            new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-            libc::sigemptyset(&raw mut new.sa_mask);
-            if libc::sigaction(signal, &raw const new, previous) != 0 {
-                return Err(IoError::last_os_error().raw_os_error().unwrap_or(0));
-            }
-        }
+        // SA_NODEFER is left out: a fault in the handler itself shall end the process instead of recursing.
+        // SAFETY: the handler is async-signal-safe.
+        *previous = unsafe { set_handler(signal, handler as *const () as usize, libc::SA_RESTART)? };
     }
     Ok(previous)
 }
@@ -80,10 +163,24 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut 
     unsafe { *libc::__errno_location() = errno };
 }
 
+unsafe extern "C" fn interrupt_handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: as in `handler`.
+    unsafe {
+        let errno = *libc::__errno_location();
+        if interrupt::is_ours(info) {
+            interrupt::handle(context);
+        } else {
+            chain(signal, info, context);
+        }
+        *libc::__errno_location() = errno;
+    }
+}
+
 /// Does what the previous action would have done.
 unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let previous = match (PREVIOUS.get(), SIGNALS.iter().position(|s| *s == signal)) {
-        (Some(Ok(all)), Some(i)) => all[i],
+    let previous = match (PREVIOUS.get(), SIGNALS.iter().position(|s| *s == signal), PREVIOUS_INTERRUPT.get()) {
+        (Some(Ok(all)), Some(i), _) => all[i],
+        (_, None, Some(Ok(action))) => *action,
         // Another thread is still installing: what was there is not known yet, and the default is what a fault gets.
         // SAFETY: all zero is the default action.
         _ => unsafe { zeroed() },

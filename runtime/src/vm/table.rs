@@ -109,9 +109,13 @@ impl TableStorage {
     }
 
     /// How many elements there are.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.len as u64
+    }
+
+    /// How many there can be.
+    pub(crate) fn max(&self) -> u64 {
+        self.max as u64
     }
 
     /// The elements. Generated code of the store must not run while the slice lives.

@@ -161,11 +161,11 @@ impl Registers<'_> {
         self.0.uc_mcontext.gregs[libc::REG_RBP as usize] as usize
     }
 
-    /// If the frame of the current function is not set up yet: its return address. `fp` is then its caller's.
+    /// If the frame of the current function is not set up yet, or not any more: its return address. `fp` is then its caller's.
     ///
     /// # Safety
     /// The instruction must be readable.
-    unsafe fn return_address_in_prologue(&self, stack: &super::stack::Stack) -> Option<usize> {
+    unsafe fn return_address_without_frame(&self, stack: &super::stack::Stack) -> Option<usize> {
         let sp = self.0.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
         // SAFETY: the instruction is readable; a shorter read suffices to tell, and the first byte decides about the rest.
         let at = unsafe {
@@ -175,6 +175,8 @@ impl Registers<'_> {
                 0x55 => sp,
                 // mov rbp, rsp
                 0x48 if *pc.add(1) == 0x89 && *pc.add(2) == 0xe5 => sp + 8,
+                // ret, when the frame is gone already: a fault never, but an interruption may be here.
+                0xc3 | 0xc2 => sp,
                 _ => return None,
             }
         };
@@ -200,15 +202,15 @@ impl Registers<'_> {
         self.0.uc_mcontext.regs[29] as usize
     }
 
-    /// If the frame of the current function is not set up yet: its return address. `fp` is then its caller's.
+    /// If the frame of the current function is not set up yet, or not any more: its return address. `fp` is then its caller's.
     ///
     /// # Safety
     /// The instruction must be readable.
-    unsafe fn return_address_in_prologue(&self, _: &super::stack::Stack) -> Option<usize> {
+    unsafe fn return_address_without_frame(&self, _: &super::stack::Stack) -> Option<usize> {
         // SAFETY: the instruction is readable.
         let instruction = unsafe { *with_exposed_provenance::<u32>(self.pc()) };
-        // stp x29, x30, [sp, #-16]!; and, when that is done, mov x29, sp (add x29, sp, #0).
-        matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd).then(|| self.0.uc_mcontext.regs[30] as usize)
+        // stp x29, x30, [sp, #-16]!; when that is done, mov x29, sp (add x29, sp, #0); and at the end, ret.
+        matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd | 0xd65f_03c0).then(|| self.0.uc_mcontext.regs[30] as usize)
     }
 
     fn land(&mut self, activation: *mut Activation, status: u64) {
@@ -232,7 +234,7 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         }
         let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
         let vm = &mut (*(*activation).store).vm;
-        let (pc, fp) = (registers.pc(), registers.fp());
+        let pc = registers.pc();
         let address = (*info).si_addr().addr();
         let Some(code) = trap_code(vm, signal, pc, address) else {
             if vm.code.find(pc).is_none() && vm.stack.as_ref().is_some_and(|s| s.guard().contains(&address)) {
@@ -241,16 +243,51 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
             }
             return false;
         };
-        // Where the text itself could not be read, its bytes are not looked at.
-        let in_prologue = match &vm.stack {
-            Some(stack) if code != TrapCode::ArtifactChanged => registers.return_address_in_prologue(stack),
+        // Stubs that find the limit of the host's stack crossed say so by a trap; an interruption makes it appear crossed.
+        let code = if code == TrapCode::StackOverflow { vm.overflow_code() } else { code };
+        end(vm, activation, &mut registers, code);
+        true
+    }
+}
+
+/// Ends an activation from a signal handler: records the frames of the interrupted code and goes on at the landing pad.
+///
+/// # Safety
+/// The PC is in wasm code of the activation, which is the thread's innermost.
+unsafe fn end(vm: &mut VmStore, activation: *mut Activation, registers: &mut Registers<'_>, code: TrapCode) {
+    let (pc, fp) = (registers.pc(), registers.fp());
+    // SAFETY: by the caller, the instruction at the PC can be read. Where the text itself could not be, its bytes are not
+    // looked at.
+    unsafe {
+        let caller = match &vm.stack {
+            Some(stack) if code != TrapCode::ArtifactChanged => registers.return_address_without_frame(stack),
             _ => None,
         };
-        let first = [pc, in_prologue.unwrap_or(0)];
-        let first = &first[..1 + usize::from(in_prologue.is_some())];
+        let first = [pc, caller.unwrap_or(0)];
+        let first = &first[..1 + usize::from(caller.is_some())];
         vm.captured.record(vm.stack.as_ref(), code, first, fp, (*activation).fp);
         registers.land(activation, STATUS_TRAP);
-        true
+    }
+}
+
+/// Ends the innermost activation of an interrupted store if the thread is in a compiled function of the store: there, and in no
+/// stub, everything that the runtime keeps is in order. Async-signal-safe.
+///
+/// # Safety
+/// To be called from a signal handler; the thread is in the store, and the activation is the head of the store's list.
+pub(super) unsafe fn end_activation(vm: *mut VmStore, activation: &mut Activation, context: *mut c_void) {
+    // SAFETY: the structures are the kernel's and the store's. The registry is not read while it changes; if the PC is in wasm
+    // code, nothing else of `vm` is in use.
+    unsafe {
+        let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
+        let registry = &(*vm).code;
+        if registry.is_changing() || current() != activation as *mut Activation {
+            return;
+        }
+        let Some(range) = registry.find(registers.pc()) else { return };
+        if range.code.function_at(range.offset(registers.pc())).is_some_and(|f| range.code.is_compiled(f)) {
+            end(&mut *vm, activation, &mut registers, TrapCode::Interrupt);
+        }
     }
 }
 

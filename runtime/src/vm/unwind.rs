@@ -7,7 +7,6 @@ use super::traphandlers::Frames;
 use super::{ActivationKind, VmStore};
 use crate::store::StoreOpaque;
 use core::ptr::with_exposed_provenance;
-use wasmc_environ::TrapCode;
 use wasmc_environ::vmlayout::*;
 
 /// Slots of the handler cache; a power of two.
@@ -62,7 +61,8 @@ impl VmStore {
 }
 
 /// What the builtin `raise` does, on the stack for it: goes to the handler of the pending exception, or ends the
-/// activation. `STATUS_TRAP` without a pending error is what stubs raise when the host's reserve is reached.
+/// activation. `STATUS_TRAP` without a pending error is what stubs raise when the host's reserve is reached, or
+/// seems to be because the store was interrupted.
 ///
 /// # Safety
 /// To be called by the assembly of `raise`, with the exit recorded and the frames of the innermost activation intact.
@@ -90,7 +90,8 @@ pub(crate) unsafe extern "C" fn raise(context: *mut VMStoreContext, status: u64)
             land(activation, STATUS_EXCEPTION)
         }
         if vm.pending.is_none() {
-            vm.captured.record(vm.stack.as_ref(), TrapCode::StackOverflow, &[], exit_fp, (*activation).fp);
+            let code = vm.overflow_code();
+            vm.captured.record(vm.stack.as_ref(), code, &[], exit_fp, (*activation).fp);
         }
         land(activation, STATUS_TRAP)
     }

@@ -3,6 +3,7 @@
 use super::super::call as handlers;
 use super::super::code::{ClosedElements, Sig};
 use super::super::dispatch::{A, Handler, S, address};
+use super::super::trace;
 use super::emit::{Last, fields};
 use super::operand::Operand;
 use super::{Translator, class, frame_distance, invalid, is_interpreted};
@@ -170,6 +171,9 @@ impl<'a> Translator<'a> {
 
     fn tail_call(&mut self, sig: &'a Sig, callee: Tail) -> Result<()> {
         let first = self.arguments(sig)?;
+        if let Some(slot) = self.trace_slot {
+            self.code.extend([address(trace::trace_tail), u64::from(slot as u32)]);
+        }
         self.mark();
         let slots = u64::from(first as u32) | u64::from(sig.param_slots) << 32;
         let shared = u64::from(self.sig.shared_slots()) | u64::from(sig.shared_slots()) << 32;

@@ -7,6 +7,7 @@
 use super::super::code::{Catch, Reference, Sig, Try, Ty, slots};
 use super::super::control as handlers;
 use super::super::dispatch::{A, Handler, I, S, address};
+use super::super::trace;
 use super::emit::{Kind, Last, fields};
 use super::join::Condition;
 use super::operand::{Entry, Operand, Place};
@@ -294,15 +295,21 @@ impl<'a> Translator<'a> {
         self.truncate(base)
     }
 
+    /// Whether a branch to a label leads backwards.
+    pub(super) fn is_behind(&self, label: usize) -> bool {
+        self.labels[label].position.is_some()
+    }
+
     pub(super) fn emit_branch(&mut self, label: usize) {
+        let back = self.is_behind(label);
         if let (Kind::Copy, true) = (self.last.kind, self.is_last_open()) {
             let at = self.last.start;
-            self.code[at] = address(handlers::copy_branch);
+            self.code[at] = address(if back { handlers::copy_branch::<true> } else { handlers::copy_branch::<false> });
             self.site(at + 1, label);
             self.last = Last::NONE;
             return;
         }
-        self.code.extend([address(handlers::branch), 0]);
+        self.code.extend([address(if back { handlers::branch::<true> } else { handlers::branch::<false> }), 0]);
         self.site(self.code.len() - 1, label);
         self.last = Last::NONE;
     }
@@ -400,8 +407,12 @@ impl<'a> Translator<'a> {
         let count = self.blocks[self.target(table.default())?].label_types().len();
         self.materialize_top(count)?;
         let from = self.top_slot(count)?;
-        let handler: Handler = if acc { handlers::branch_table::<A> } else { handlers::branch_table::<S<0>> };
-        self.code.extend([address(handler), fields(field, 0, 0, 0) | u64::from(table.len()) << 32]);
+        let handlers: [Handler; 2] = match acc {
+            true => [handlers::branch_table::<A, false>, handlers::branch_table::<A, true>],
+            false => [handlers::branch_table::<S<0>, false>, handlers::branch_table::<S<0>, true>],
+        };
+        let at = self.code.len();
+        self.code.extend([address(handlers[0]), fields(field, 0, 0, 0) | u64::from(table.len()) << 32]);
         // Branches that have to move something first go through an instruction sequence behind the table, one for each target.
         let mut stubs: Vec<(u32, usize)> = Vec::new();
         let mut known: HashMap<u32, usize> = HashMap::new();
@@ -421,6 +432,9 @@ impl<'a> Translator<'a> {
                     }
                 },
             };
+            if self.is_behind(label) {
+                self.code[at] = address(handlers[1]);
+            }
             self.code.push(0);
             self.site(self.code.len() - 1, label);
         }
@@ -442,6 +456,13 @@ impl<'a> Translator<'a> {
 
     /// Returns the topmost operands, which are not popped.
     pub(super) fn emit_return(&mut self) -> Result<()> {
+        if let Some(slot) = self.trace_slot {
+            let count = self.sig.results.len();
+            self.materialize_top(count)?;
+            let from = self.top_slot(count)?;
+            self.code.extend([address(trace::trace_leave), u64::from(slot as u32) | u64::from(from as u32) << 32]);
+            self.last = Last::NONE;
+        }
         if !self.sig.results.is_empty() {
             self.force_top()?;
         }

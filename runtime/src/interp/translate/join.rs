@@ -60,9 +60,10 @@ impl Translator<'_> {
         if self.branch_after_increment(condition, holds, label) {
             return;
         }
+        let back = self.is_behind(label);
         match condition {
             Condition::Compare { forms, negate, operands } => {
-                let forms = &forms.branch[usize::from(holds != negate)];
+                let forms = &forms.branch[usize::from(back)][usize::from(holds != negate)];
                 let (handler, word, imm) = match operands {
                     Operands::SlotSlot(a, b) => (forms.ss, fields(a, b, 0, 0), None),
                     Operands::SlotConst(a, bits) => (forms.si, fields(a, 0, 0, 0), Some(bits)),
@@ -78,16 +79,17 @@ impl Translator<'_> {
             }
             Condition::Test { wide, zero, operand } => {
                 let if_set = holds != zero;
-                let (handler, field): (Handler, u16) = match (wide, if_set, operand) {
-                    (false, true, Use::Slot(s)) => (handlers::branch_if::<u32, S<0>, true>, s),
-                    (false, false, Use::Slot(s)) => (handlers::branch_if::<u32, S<0>, false>, s),
-                    (true, true, Use::Slot(s)) => (handlers::branch_if::<u64, S<0>, true>, s),
-                    (true, false, Use::Slot(s)) => (handlers::branch_if::<u64, S<0>, false>, s),
-                    (false, true, Use::Acc) => (handlers::branch_if::<u32, A, true>, 0),
-                    (false, false, Use::Acc) => (handlers::branch_if::<u32, A, false>, 0),
-                    (true, true, Use::Acc) => (handlers::branch_if::<u64, A, true>, 0),
-                    (true, false, Use::Acc) => (handlers::branch_if::<u64, A, false>, 0),
+                let (handlers, field): ([Handler; 2], u16) = match (wide, if_set, operand) {
+                    (false, true, Use::Slot(s)) => (branches_if::<u32, S<0>, true>(), s),
+                    (false, false, Use::Slot(s)) => (branches_if::<u32, S<0>, false>(), s),
+                    (true, true, Use::Slot(s)) => (branches_if::<u64, S<0>, true>(), s),
+                    (true, false, Use::Slot(s)) => (branches_if::<u64, S<0>, false>(), s),
+                    (false, true, Use::Acc) => (branches_if::<u32, A, true>(), 0),
+                    (false, false, Use::Acc) => (branches_if::<u32, A, false>(), 0),
+                    (true, true, Use::Acc) => (branches_if::<u64, A, true>(), 0),
+                    (true, false, Use::Acc) => (branches_if::<u64, A, false>(), 0),
                 };
+                let handler = handlers[usize::from(back)];
                 self.code.extend([address(handler), fields(field, 0, 0, 0)]);
                 self.site(self.code.len() - 1, label);
             }
@@ -103,10 +105,11 @@ impl Translator<'_> {
         }
         let counter = increment.slot as u16;
         let by = u64::from(increment.by as u32);
+        let back = usize::from(self.is_behind(label));
         let (handler, word, operands): (Handler, u64, u64) = match condition {
             Condition::Compare { forms, negate, operands } if forms.wide == increment.wide => {
                 let Some(handlers) = &forms.increment else { return false };
-                let handlers = &handlers[usize::from(holds != negate)];
+                let handlers = &handlers[back][usize::from(holds != negate)];
                 match operands {
                     Operands::AccSlot(limit) => (handlers[0], fields(counter, limit, 0, 0), by),
                     Operands::AccConst(bits) if !forms.wide || bits as i64 == i64::from(bits as i32) => {
@@ -116,13 +119,13 @@ impl Translator<'_> {
                 }
             }
             Condition::Test { wide, zero, operand: Use::Acc } if wide == increment.wide => {
-                let handler: Handler = match (wide, holds != zero) {
-                    (false, false) => branch_count::<u32, false>,
-                    (false, true) => branch_count::<u32, true>,
-                    (true, false) => branch_count::<u64, false>,
-                    (true, true) => branch_count::<u64, true>,
+                let handlers: [Handler; 2] = match (wide, holds != zero) {
+                    (false, false) => [branch_count::<u32, false, false>, branch_count::<u32, false, true>],
+                    (false, true) => [branch_count::<u32, true, false>, branch_count::<u32, true, true>],
+                    (true, false) => [branch_count::<u64, false, false>, branch_count::<u64, false, true>],
+                    (true, true) => [branch_count::<u64, true, false>, branch_count::<u64, true, true>],
                 };
-                (handler, fields(counter, 0, 0, 0), by)
+                (handlers[back], fields(counter, 0, 0, 0), by)
             }
             _ => return false,
         };
@@ -193,6 +196,11 @@ impl Translator<'_> {
         self.code.extend([address(handlers::select_vector), fields(to, left, right, c)]);
         self.slot_result(at, Ty::V128)
     }
+}
+
+/// `branch_if` [forwards, backwards].
+fn branches_if<T: super::super::dispatch::Val + handlers::Zero, X: super::super::dispatch::Src<T>, const IF: bool>() -> [Handler; 2] {
+    [handlers::branch_if::<T, X, IF, false>, handlers::branch_if::<T, X, IF, true>]
 }
 
 fn fits_select(forms: &CompareForms, operands: Operands) -> bool {

@@ -140,6 +140,8 @@ struct Translator<'a> {
     reachable: bool,
     /// Blocks begun in unreachable code.
     skipped: u32,
+    /// If calls are traced: the slot with the number of the entry.
+    trace_slot: Option<i32>,
 }
 
 /// Translates a function; the result is its first instruction.
@@ -207,6 +209,7 @@ impl<'a> Translator<'a> {
             roots: Vec::new(),
             reachable: true,
             skipped: 0,
+            trace_slot: None,
         }
     }
 
@@ -234,6 +237,11 @@ impl<'a> Translator<'a> {
         if at > first {
             self.code.push(address(handlers::zero));
             self.code.push(u64::from(first as u32) | ((at - first) as u64) << 32);
+        }
+        if self.module.engine.config().call_tracer.is_some() {
+            self.code.extend([address(super::trace::trace_enter), u64::from(at as u32)]);
+            self.trace_slot = Some(at);
+            at += 1;
         }
         self.height = at;
         self.max = at;
@@ -272,7 +280,8 @@ impl<'a> Translator<'a> {
         let tries = core::mem::take(&mut self.tries);
         let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
         let roots = self.root_slots();
-        Ok(Body { words: self.code.into_boxed_slice(), entry: 1, wasm_start, map: self.map.into_boxed_slice(), tries, roots })
+        let (words, map, trace_slot) = (self.code.into_boxed_slice(), self.map.into_boxed_slice(), self.trace_slot);
+        Ok(Body { words, entry: 1, wasm_start, map, tries, roots, trace_slot })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.
