@@ -8,6 +8,7 @@ use crate::code::Code;
 use crate::error::{IncompatibleImport, wrong_store};
 use crate::exec::{self, Callee};
 use crate::extern_::Extern;
+use crate::fuel;
 use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
 use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::limiter::Resource;
@@ -313,6 +314,7 @@ unsafe fn define(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> 
     unsafe {
         let code = &mut (*(*this).store).vm.code;
         code.insert(&(*this).module);
+        crate::profile::module_used(&(*this).module);
         bind_imports(this, imports)?;
         func_refs(this);
         memories(this)?;
@@ -347,12 +349,13 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
         let hosts = imports.iter().filter(is_host).count();
         (*this).bindings.reserve_exact(hosts);
         let (mut funcs, mut tables, mut memories, mut globals, mut tags) = (0, 0, 0, 0, 0);
-        for import in imports {
+        let cost = |import: &module::Import| fuel::host_cost(&module.engine, &import.module, &import.name);
+        for (import, wanted) in imports.iter().zip(&module.env.imports) {
             match import {
                 Import::Host(f) => {
                     let host_funcs = &mut (*this).host_funcs;
                     host_funcs.push((*f).clone());
-                    bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs));
+                    bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs), cost(wanted));
                     funcs += 1;
                 }
                 Import::Extern(Extern::Func(f)) => {
@@ -360,7 +363,7 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
                     let func_ref = f.checked(&*store)?;
                     if (*func_ref).kind == FuncKind::Host as u32 {
                         // The store keeps the function already. It learns of its new importer by a binding of its own.
-                        bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index);
+                        bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index, cost(wanted));
                     } else {
                         let stubs = &module.import_stubs[index.index()];
                         if (*func_ref).ctx != (*func_ref).vmctx
@@ -410,7 +413,7 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
 }
 
 /// Binds a host function to the instance that imports it.
-unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: FuncIndex) {
+unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: FuncIndex, cost: i64) {
     // SAFETY: by the caller; `bindings` has the capacity for all, so that none moves.
     unsafe {
         let (store, vmctx, module) = ((*this).store, (*this).vmctx, &*Arc::as_ptr(&(*this).module));
@@ -421,6 +424,9 @@ unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: F
         let bindings = &mut (*this).bindings;
         debug_assert!(bindings.len() < bindings.capacity());
         bindings.push(ExitBinding::new(store, host, vmctx, index.as_u32(), &stubs));
+        if let Some(binding) = bindings.last_mut() {
+            binding.cost = cost;
+        }
         let binding = bindings.as_mut_ptr().add(bindings.len() - 1);
         ExitBinding::tie(binding);
         let VMFuncRef { code, ctx, .. } = (*binding).func_ref;
