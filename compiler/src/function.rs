@@ -1,8 +1,9 @@
 //! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
+use crate::fuse::{fuse_charges, wasm_offset};
 use crate::symbols::Symbol;
-use crate::translate::from_clif;
+use crate::translate::{access_of, from_clif};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
@@ -61,11 +62,11 @@ pub struct Keep {
     pub disassembly: bool,
 }
 
-/// Compiles the function in `context`, which can be reused afterwards.
+/// Compiles the function in `context`, which can be reused afterwards. `accesses` are those to memories, in metered code.
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<CompiledFunction, String> {
+pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, accesses: &[u32]) -> Result<CompiledFunction, String> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
         return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
@@ -79,13 +80,16 @@ pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result
         false => None,
     };
     let buffer = &compiled.buffer;
+    let mut code: Box<[u8]> = buffer.data().into();
+    fuse_charges(&mut code, buffer, isa);
+    let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
     Ok(CompiledFunction {
-        code: buffer.data().into(),
+        code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
         traps: traps(buffer),
-        addresses: addresses(buffer),
+        addresses: exact_addresses(addresses(buffer, metered), buffer, accesses),
         handlers: handlers(buffer)?,
         stack_maps,
         slots,
@@ -116,7 +120,7 @@ fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRec
     traps.into()
 }
 
-fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[AddressRecord]> {
+fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, metered: bool) -> Vec<AddressRecord> {
     let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
     let mut push = |code_offset, wasm_offset| {
         if records.last().is_none_or(|r| r.wasm_offset != wasm_offset) {
@@ -129,14 +133,68 @@ fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[Add
             push(end, NO_WASM_OFFSET);
         }
         if l.end > l.start {
-            push(l.start, if l.loc.is_default() { NO_WASM_OFFSET } else { l.loc.bits() });
+            push(
+                l.start,
+                match l.loc.is_default() {
+                    true => NO_WASM_OFFSET,
+                    false if metered => wasm_offset(l.loc.bits()),
+                    false => l.loc.bits(),
+                },
+            );
             end = l.end;
         }
     }
     if end < buffer.total_size() {
         push(end, NO_WASM_OFFSET);
     }
-    records.into()
+    records
+}
+
+/// Gives each access to a memory that can trap the place of its own wasm instruction.
+fn exact_addresses(
+    records: Vec<AddressRecord>,
+    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
+    accesses: &[u32],
+) -> Box<[AddressRecord]> {
+    if accesses.is_empty() {
+        return records.into();
+    }
+    let mut traps: Vec<_> = buffer.traps().iter().collect();
+    traps.sort_by_key(|t| t.offset);
+    let mut exact: Vec<AddressRecord> = Vec::with_capacity(records.len());
+    let mut rest = records.into_iter().peekable();
+    let mut near = 0;
+    let mut current = NO_WASM_OFFSET;
+    for trap in traps {
+        while let Some(record) = rest.next_if(|r| r.code_offset <= trap.offset) {
+            current = record.wasm_offset;
+            if current != NO_WASM_OFFSET {
+                near = current;
+            }
+            push_record(&mut exact, record);
+        }
+        if let Some(wasm_offset) = access_of(trap.code, accesses, near)
+            && wasm_offset != current
+        {
+            push_record(&mut exact, AddressRecord { code_offset: trap.offset, wasm_offset });
+            // No instruction is shorter than a byte.
+            if rest.peek().is_none_or(|r| r.code_offset > trap.offset + 1) {
+                push_record(&mut exact, AddressRecord { code_offset: trap.offset + 1, wasm_offset: current });
+            }
+        }
+    }
+    for record in rest {
+        push_record(&mut exact, record);
+    }
+    exact.into()
+}
+
+/// Adds a record; one for the same place is replaced.
+fn push_record(records: &mut Vec<AddressRecord>, record: AddressRecord) {
+    if records.last().is_some_and(|r| r.code_offset == record.code_offset) {
+        records.pop();
+    }
+    records.push(record);
 }
 
 fn handlers(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Result<Box<[HandlerRecord]>, String> {

@@ -32,7 +32,7 @@ pub struct Jit {
 
 impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
-        let target = Target::new(None, &self.cpu, self.opt_level)?;
+        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
         pool::with_threads(self.jobs, || compile(&target, wasm, options))
     }
 }
@@ -44,6 +44,7 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions) -> Result<JitCode
             target,
             interpret: &options.interpret,
             tunables: &options.tunables,
+            costs: options.costs.as_deref(),
             features: &options.features,
             emit: Emit::Code(Keep::default()),
             progress: None,
@@ -60,7 +61,14 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions) -> Result<JitCode
         text: arena.text(),
         text_len: linked.text.len(),
         sections: records.sections().into_iter().map(|(kind, bytes)| (kind, bytes.to_vec())).collect(),
-        meta: ArtifactMeta { module, images: images.images, stubs, data_section: false, closed_offsets: linked.closed_offsets },
+        meta: ArtifactMeta {
+            module,
+            images: images.images,
+            stubs,
+            data_section: false,
+            closed_offsets: linked.closed_offsets,
+            costs: options.costs.as_deref().cloned(),
+        },
         keep: Box::new(arena),
     })
 }

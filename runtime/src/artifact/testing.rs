@@ -104,6 +104,7 @@ impl Default for Builder {
                 stubs: vec![stub],
                 data_section: false,
                 closed_offsets: vec![8, u32::MAX],
+                costs: None,
             },
             functions: vec![function(0, 0, 5), function(16, 5, 8), function(32, 0, 0)],
             traps: vec![
