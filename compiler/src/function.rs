@@ -72,7 +72,13 @@ pub struct Keep {
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites, accesses: &[u32]) -> Result<CompiledFunction, String> {
+pub fn compile(
+    context: &mut Context,
+    isa: &dyn TargetIsa,
+    keep: Keep,
+    sites: &Sites,
+    accesses: &[u32],
+) -> Result<CompiledFunction, String> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
         return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
