@@ -114,7 +114,7 @@ pub(super) unsafe fn handle(context: *mut c_void) {
         if !(*vm).interrupt.is_interrupted() {
             return;
         }
-        (&raw mut (*(&raw mut *(*vm).context)).host_stack_limit).write_volatile(u64::MAX);
+        (&raw mut (*vm).context.host_stack_limit).write_volatile(u64::MAX);
         let Some(activation) = (&raw const (*vm).activations).read_volatile().as_mut() else { return };
         match activation.kind {
             ActivationKind::Interp(run) => crate::interp::interrupt(run),

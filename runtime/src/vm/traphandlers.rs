@@ -289,7 +289,7 @@ pub(super) unsafe fn end_activation(vm: *mut VmStore, activation: &mut Activatio
     unsafe {
         let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
         let registry = &(*vm).code;
-        if registry.is_changing() || current() != activation as *mut Activation {
+        if registry.is_changing() || !core::ptr::eq(current(), activation) {
             return;
         }
         let Some(range) = registry.find(registers.pc()) else { return };
