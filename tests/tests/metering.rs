@@ -569,7 +569,11 @@ fn the_command_line() {
         assert!(found == code && parts.iter().all(|p| text.contains(p)), "{args:?}: {found}: {text}");
     };
     says(&["run", "--fuel", "5", "plain.so"], 78, &["wasmc compile --meter"]);
-    says(&["run", "--stats", "plain.so"], 0, &["not counted: the artifact was compiled without --meter", "host calls                   10"]);
+    says(
+        &["run", "--stats", "plain.so"],
+        0,
+        &["not counted: the artifact was compiled without --meter", "host calls                   10"],
+    );
     says(&["run", "--costs", "costs.toml", "m.so"], 78, &["another table of costs", "--costs FILE"]);
     says(&["run", "--module", "lib=plain.so", "m.so"], 78, &["without option meter", "wasmc compile --meter"]);
     says(&["run", "--module", "lib=m.so", "plain.so"], 78, &["with option meter"]);
