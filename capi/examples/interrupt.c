@@ -56,7 +56,8 @@ static void run(wasm_engine_t* engine, const char* name, bool timeout) {
   wasm_trap_t* trap = wasm_func_call(runs, &none, &none);
   printf("%s, %s: ", name, timeout ? "a time-out" : "another thread");
   print_trap(trap);
-  printf("code %d, interrupted %d\n", wasmc_trap_code(trap) == WASMC_TRAP_INTERRUPT, wasmc_store_is_interrupted(store));
+  printf("code %d, interrupted %d, exit code %" PRId32 "\n", wasmc_trap_code(trap) == WASMC_TRAP_INTERRUPT,
+    wasmc_store_is_interrupted(store), wasmc_trap_exit_code(trap));
   wasm_trap_delete(trap);
   if (!timeout) pthread_join(thread, NULL);
 

@@ -72,7 +72,7 @@ enum wasmc_trap_code_enum {
   WASMC_TRAP_NULL_EXCEPTION_REFERENCE = 19,
 };
 
-// The code with which the command line would end for this trap: the program's own status, or 134.
+// The code with which the command line would end for this trap: the program's own status, 124 if it was interrupted, or 134.
 WASM_API_EXTERN int32_t wasmc_trap_exit_code(const wasm_trap_t*);
 
 
@@ -140,7 +140,7 @@ WASM_API_EXTERN void wasmc_store_gc(wasm_store_t*);
 WASM_API_EXTERN own wasm_extern_t* wasmc_instance_export(const wasm_instance_t*, const char* name);
 
 // Runs a WASI program: calls `_start`. Returns the code with which the command line would end: the program's own
-// status, or 134 for a trap. If the program did not end by itself, `trap` says why; it may be null.
+// status, 124 if it was interrupted, or 134 for another trap. If the program did not end by itself, `trap` says why; it may be null.
 WASM_API_EXTERN int32_t wasmc_instance_run(const wasm_instance_t*, own wasm_trap_t** trap);
 
 

@@ -7,7 +7,8 @@ use anyhow::Error;
 use wasmc_environ::DecodeError;
 use wasmc_environ::jit::CompileError;
 use wasmc_runtime::{
-    ArtifactError, ArtifactErrorKind, Exit, IncompatibleImport, LimitExceeded, SharedMemoryDisabled, ThrownException, Trap, UnknownImport,
+    ArtifactError, ArtifactErrorKind, Exit, ImportCircle, IncompatibleImport, InvalidInitialize, LimitExceeded, NameTaken,
+    SharedMemoryDisabled, ThrownException, Trap, TrapCode, UnknownImport,
 };
 
 use crate::guard::api;
@@ -35,6 +36,8 @@ pub(crate) mod code {
     pub const LIMIT: i32 = 77;
     /// An artifact for something else.
     pub const MISMATCH: i32 = 78;
+    /// The run was interrupted.
+    pub const TIMEOUT: i32 = 124;
     /// A trap or an uncaught exception.
     pub const TRAP: i32 = 134;
 }
@@ -60,7 +63,10 @@ pub(crate) fn exit_code(error: &Error) -> i32 {
         if let Some(Exit(status)) = cause.downcast_ref() {
             return *status & 0xff;
         }
-        if cause.is::<Trap>() || cause.is::<ThrownException>() {
+        if let Some(trap) = cause.downcast_ref::<Trap>() {
+            return of_trap(trap.code());
+        }
+        if cause.is::<ThrownException>() {
             return code::TRAP;
         }
         if let Some(e) = cause.downcast_ref::<CompileError>() {
@@ -71,20 +77,28 @@ pub(crate) fn exit_code(error: &Error) -> i32 {
                 _ => code::INTERNAL,
             };
         }
-        if cause.is::<DecodeError>() || cause.is::<SharedMemoryDisabled>() {
+        if cause.is::<DecodeError>() || cause.is::<SharedMemoryDisabled>() || cause.is::<InvalidInitialize>() {
             return code::DATA;
         }
         if cause.is::<LimitExceeded>() {
             return code::LIMIT;
         }
-        if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() {
+        if cause.is::<UnknownImport>() || cause.is::<IncompatibleImport>() || cause.is::<ImportCircle>() {
             return code::UNLINKABLE;
+        }
+        if cause.is::<NameTaken>() {
+            return code::USAGE;
         }
         if let Some(e) = cause.downcast_ref::<ArtifactError>() {
             return of_artifact(&e.kind);
         }
     }
     code::INTERNAL
+}
+
+/// The exit code for a trap of WebAssembly's.
+pub(crate) fn of_trap(code: TrapCode) -> i32 {
+    if code == TrapCode::Interrupt { code::TIMEOUT } else { code::TRAP }
 }
 
 fn of_artifact(kind: &ArtifactErrorKind) -> i32 {

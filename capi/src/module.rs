@@ -63,8 +63,8 @@ fn compile(_: &Module) -> Result<Vec<u8>> {
 
 #[cfg(feature = "compiler")]
 fn compiled(module: &Module) -> Result<wasmc_compiler::CompiledArtifact> {
-    let wasmc_environ::jit::JitOptions { interpret, features, tunables } = module.engine().config().code_options();
-    let options = wasmc_compiler::CompileOptions { interpret, features, tunables, ..Default::default() };
+    let wasmc_environ::jit::JitOptions { interpret, features, tunables, costs } = module.engine().config().code_options();
+    let options = wasmc_compiler::CompileOptions { interpret, features, tunables, costs, ..Default::default() };
     let wasm = module.wasm().context("the module's WebAssembly is not there any more")?;
     Ok(wasmc_compiler::compile_to_artifact(wasm, &options)?)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Error, Result};
 use wasmc_runtime::{AsContext, Backtrace, Exit, FrameInfo, ThrownException, Trap, TrapCode};
 
-use crate::error::{boxed, code, exit_code, get};
+use crate::error::{boxed, code, exit_code, get, of_trap};
 use crate::guard::api;
 use crate::instance::wasm_instance_t;
 use crate::object::{InfoCell, Object, What, wasm_trap_t};
@@ -95,7 +95,8 @@ impl TrapData {
     fn exit_code(&self) -> i32 {
         match self.cause {
             Cause::Exit(status) => status & 0xff,
-            Cause::Host | Cause::Trap(_) | Cause::Thrown(_) => code::TRAP,
+            Cause::Trap(code) => of_trap(code),
+            Cause::Host | Cause::Thrown(_) => code::TRAP,
             Cause::Other(code) => code,
         }
     }

@@ -6,6 +6,7 @@ mod commands;
 mod coredump;
 mod dwarf;
 mod exit;
+mod inlining;
 mod input;
 mod invoke;
 mod limits;

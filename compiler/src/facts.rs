@@ -1,7 +1,8 @@
 //! What must be known of all bodies before any of them is compiled: which tables are closed, and with which types wasm
 //! code can leave this module (those need exit stubs). Bodies are read in parallel; a malformed one is left for
-//! the validation to report, which says better what is wrong.
+//! the validation to report, which says better what is wrong. On the way, inlining gets what it wants to know of each body.
 
+use crate::opt::{BodyFacts, Scanner};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use wasmc_environ::decode::FunctionToValidate;
@@ -17,6 +18,8 @@ pub struct Facts {
     pub indirect: BTreeSet<(TableIndex, TypeIndex)>,
     /// Types of `call_ref`s.
     pub references: BTreeSet<TypeIndex>,
+    /// Of each body what inlining wants to know, in order.
+    pub bodies: Vec<BodyFacts>,
 }
 
 impl Facts {
@@ -26,10 +29,19 @@ impl Facts {
     }
 
     fn add(mut self, body: &FunctionBody<'_>) -> Self {
+        let mut scanner = Scanner::default();
+        self.read(body, &mut scanner);
+        self.bodies.push(scanner.finish());
+        self
+    }
+
+    fn read(&mut self, body: &FunctionBody<'_>, scanner: &mut Scanner) {
         // An error ends the reading: the validator will come to it.
-        let Ok(mut reader) = body.get_operators_reader() else { return self };
+        let Ok(mut reader) = body.get_operators_reader() else { return };
         while !reader.eof() {
+            let offset = reader.original_position();
             let Ok(op) = reader.read() else { break };
+            scanner.add(&op, offset);
             match op {
                 Operator::TableGet { table }
                 | Operator::TableSet { table }
@@ -51,13 +63,13 @@ impl Facts {
                 _ => {}
             }
         }
-        self
     }
 
     fn merge(mut self, mut other: Self) -> Self {
         self.touched.append(&mut other.touched);
         self.indirect.append(&mut other.indirect);
         self.references.append(&mut other.references);
+        self.bodies.append(&mut other.bodies);
         self
     }
 }

@@ -2,6 +2,7 @@
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
 use crate::fuse::{fuse_charges, wasm_offset};
+use crate::opt::sites::Sites;
 use crate::symbols::Symbol;
 use crate::translate::{access_of, from_clif};
 use cranelift_codegen::binemit::Reloc;
@@ -10,7 +11,7 @@ use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
-use wasmc_environ::artifact::{AddressRecord, HandlerRecord, StackMapRecord, TrapRecord};
+use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
 /// `wasm_offset` of code that comes from no instruction.
 pub const NO_WASM_OFFSET: u32 = u32::MAX;
@@ -41,6 +42,10 @@ pub struct CompiledFunction {
     pub traps: Box<[TrapRecord]>,
     /// Ranges of wasm instructions, sorted; the first begins at 0.
     pub addresses: Box<[AddressRecord]>,
+    /// Calls in whose place their callees' bodies stand.
+    pub sites: Box<[InlineSite]>,
+    /// Ranges of inlined code, sorted; `site` counts from this function's `sites`.
+    pub inlined: Box<[InlineRange]>,
     /// Calls with a handler for exceptions, sorted.
     pub handlers: Box<[HandlerRecord]>,
     /// Calls across which heap references live in the frame, sorted; `first_slot` counts from this function's `slots`.
@@ -62,11 +67,18 @@ pub struct Keep {
     pub disassembly: bool,
 }
 
-/// Compiles the function in `context`, which can be reused afterwards. `accesses` are those to memories, in metered code.
+/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean; `accesses` are
+/// those to memories, in metered code.
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, accesses: &[u32]) -> Result<CompiledFunction, String> {
+pub fn compile(
+    context: &mut Context,
+    isa: &dyn TargetIsa,
+    keep: Keep,
+    sites: &Sites,
+    accesses: &[u32],
+) -> Result<CompiledFunction, String> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
         return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
@@ -84,12 +96,16 @@ pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, accesses:
     fuse_charges(&mut code, buffer, isa);
     let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
+    let (addresses, inlined) = addresses(buffer, sites, metered);
+    let (sites, inlined) = inlined_code(sites, inlined);
     Ok(CompiledFunction {
         code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
         traps: traps(buffer),
-        addresses: exact_addresses(addresses(buffer, metered), buffer, accesses),
+        addresses: exact_addresses(addresses, buffer, accesses),
+        sites,
+        inlined,
         handlers: handlers(buffer)?,
         stack_maps,
         slots,
@@ -120,11 +136,21 @@ fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRec
     traps.into()
 }
 
-fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, metered: bool) -> Vec<AddressRecord> {
+/// Which wasm instruction code comes from, and which inlined body: the latter without an entry where there is none.
+fn addresses(
+    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
+    sites: &Sites,
+    metered: bool,
+) -> (Vec<AddressRecord>, Vec<InlineRange>) {
     let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
-    let mut push = |code_offset, wasm_offset| {
+    let mut ranges: Vec<InlineRange> = Vec::new();
+    let mut push = |code_offset, location| {
+        let (site, wasm_offset) = if location == NO_WASM_OFFSET { (NO_SITE, location) } else { sites.resolve(location) };
         if records.last().is_none_or(|r| r.wasm_offset != wasm_offset) {
             records.push(AddressRecord { code_offset, wasm_offset });
+        }
+        if ranges.last().map_or(NO_SITE, |r| r.site) != site {
+            ranges.push(InlineRange { code_offset, site });
         }
     };
     let mut end = 0;
@@ -147,7 +173,23 @@ fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, metered: bo
     if end < buffer.total_size() {
         push(end, NO_WASM_OFFSET);
     }
-    records
+    // What follows is another function.
+    if ranges.last().is_some_and(|r| r.site != NO_SITE) {
+        ranges.push(InlineRange { code_offset: buffer.total_size(), site: NO_SITE });
+    }
+    (records, ranges)
+}
+
+/// The sites of which code is left, and the ranges with their numbers.
+fn inlined_code(sites: &Sites, mut ranges: Vec<InlineRange>) -> (Box<[InlineSite]>, Box<[InlineRange]>) {
+    if ranges.is_empty() {
+        return Default::default();
+    }
+    let (sites, numbers) = sites.used(ranges.iter().map(|r| r.site));
+    for r in &mut ranges {
+        r.site = numbers.get(r.site as usize).copied().unwrap_or(NO_SITE);
+    }
+    (sites, ranges.into())
 }
 
 /// Gives each access to a memory that can trap the place of its own wasm instruction.

@@ -6,6 +6,7 @@
 use crate::function::Keep;
 use crate::image::Images;
 use crate::isa::{Cpu, OptLevel, Target};
+use crate::opt::Inlining;
 use crate::pool::{self, CompiledModule, Emit, Options};
 use crate::sections::Records;
 use crate::text::{self, Linked};
@@ -28,16 +29,18 @@ pub struct Jit {
     pub opt_level: OptLevel,
     /// Number of threads; that of the machine if `None`.
     pub jobs: Option<usize>,
+    /// How much is inlined.
+    pub inlining: Inlining,
 }
 
 impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
         let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
-        pool::with_threads(self.jobs, || compile(&target, wasm, options))
+        pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level)))
     }
 }
 
-fn compile(target: &Target, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
+fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlining) -> Result<JitCode, CompileError> {
     let CompiledModule { module, interpreted, signatures, mut items } = pool::compile(
         wasm,
         &Options {
@@ -45,6 +48,7 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions) -> Result<JitCode
             interpret: &options.interpret,
             tunables: &options.tunables,
             costs: options.costs.as_deref(),
+            inlining,
             features: &options.features,
             emit: Emit::Code(Keep::default()),
             progress: None,

@@ -12,6 +12,7 @@ mod image;
 mod interpret;
 mod isa;
 mod jit;
+mod opt;
 mod output;
 mod pool;
 mod sections;
@@ -28,6 +29,7 @@ mod run_tests;
 
 pub use isa::{Cpu, OptLevel, host_features};
 pub use jit::Jit;
+pub use opt::Inlining;
 pub use output::write_file;
 pub use target_lexicon::Triple;
 pub use wasmc_environ::jit::{CompileError, Interpret};
@@ -62,6 +64,8 @@ pub struct CompileOptions<'a> {
     pub jobs: Option<usize>,
     /// Functions to leave uncompiled.
     pub interpret: Vec<Interpret>,
+    /// How much is inlined.
+    pub inlining: Inlining,
     /// Leave out the original module.
     pub strip: bool,
     /// Options that change code.
@@ -114,6 +118,7 @@ impl CompileOptions<'_> {
             interpret: &self.interpret,
             tunables: &self.tunables,
             costs: self.costs.as_deref(),
+            inlining: self.inlining.at(self.opt_level),
             features: &self.features,
             emit,
             progress: self.progress,

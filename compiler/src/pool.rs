@@ -6,6 +6,9 @@ use crate::facts::Facts;
 use crate::function::{self, CompiledFunction, Keep};
 use crate::interpret;
 use crate::isa::Target;
+use crate::opt::inlining::Body;
+use crate::opt::sites::{FIRST_LOCATION, Sites};
+use crate::opt::{self, CallGraph, Inlining, Library};
 use crate::stubs::StubPlan;
 use crate::symbols::Symbol;
 use crate::trampoline::Stubs;
@@ -13,6 +16,7 @@ use crate::translate::{self, ModuleEnv, TranslateContext};
 use cranelift_codegen::Context;
 use cranelift_frontend::FunctionBuilderContext;
 use rayon::ThreadPool;
+use rayon::prelude::*;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +41,9 @@ const MAX_JOBS: usize = 1024;
 /// Modules with less code than this are compiled on the calling thread: starting others would take longer.
 const SMALL_MODULE: usize = 2 << 10;
 
+/// Fewer functions than this are translated on one thread.
+const SMALL_LEVEL: usize = 64;
+
 /// What to make of each function.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Emit {
@@ -56,6 +63,8 @@ pub struct Options<'a> {
     pub tunables: &'a Tunables,
     /// What instructions cost in metered code, if not 1 each.
     pub costs: Option<&'a CostTable>,
+    /// How much is inlined.
+    pub inlining: Inlining,
     /// Proposals that are on.
     pub features: &'a Features,
     /// What to make.
@@ -112,12 +121,21 @@ pub fn with_threads<R: Send>(jobs: Option<usize>, work: impl FnOnce() -> Result<
 pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, CompileError> {
     let Decoded { mut module, functions } = decode(wasm, options.features)?;
     let interpreted = interpret::resolve(&module, options.interpret, &|| function_names(&module, wasm))?;
-    let facts = Facts::of(&functions);
+    let mut facts = Facts::of(&functions);
     module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
     let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     let plan = match options.emit {
         Emit::Clif => StubPlan::default(),
         Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
+    };
+    let inlining = match options.emit {
+        // Counts and traces are of functions as they are written.
+        Emit::Code(_) if !options.tunables.meter && !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
+        _ => Inlining::Off,
+    };
+    let graph = match inlining {
+        Inlining::Off => CallGraph::default(),
+        _ => CallGraph::new(&module, std::mem::take(&mut facts.bodies), &interpreted, inlining),
     };
     drop(facts);
 
@@ -129,7 +147,7 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
     }
     let env = env;
     let stubs = Stubs { module: &module, offsets: &offsets, env: &env, isa, signatures: &plan.signatures };
-    let shared = Shared { options, wasm, stubs: &stubs, interpreted: &interpreted };
+    let mut shared = Shared { options, wasm, stubs: &stubs, interpreted: &interpreted, graph: &graph, library: &Library::new(inlining, 0) };
     let mut tasks: Vec<Task<'_>> = functions
         .into_iter()
         .enumerate()
@@ -139,6 +157,8 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
         })
         .collect();
     let first_stub = tasks.len();
+    let library = fill_library(&shared, inlining, &mut tasks);
+    shared.library = &library;
     tasks.extend(plan.symbols.iter().enumerate().map(|(i, s)| Task { number: first_stub + i, size: 0, work: Work::Stub(*s) }));
     let mut items = run(&shared, tasks)?;
 
@@ -169,15 +189,53 @@ struct Task<'a> {
 
 enum Work<'a> {
     Body(DefinedFuncIndex, FunctionToValidate<'a>),
+    /// A function that was translated for the library, or why it could not be.
+    Translated(DefinedFuncIndex, Option<CompileError>),
     Stub(Symbol),
 }
 
 /// What all threads read.
+#[derive(Copy, Clone)]
 struct Shared<'a> {
     options: &'a Options<'a>,
     wasm: &'a [u8],
     stubs: &'a Stubs<'a>,
     interpreted: &'a [bool],
+    graph: &'a CallGraph,
+    library: &'a Library,
+}
+
+/// Translates the functions that may be inlined, level by level, so that their tasks have only code left to make.
+fn fill_library(shared: &Shared<'_>, inlining: Inlining, tasks: &mut [Task<'_>]) -> Library {
+    let mut library = Library::new(inlining, tasks.len());
+    for level in shared.graph.levels() {
+        let bodies: Vec<(DefinedFuncIndex, FunctionToValidate<'_>)> = level
+            .iter()
+            .filter_map(|i| match std::mem::replace(&mut tasks.get_mut(i.index())?.work, Work::Translated(*i, None)) {
+                Work::Body(_, f) => Some((*i, f)),
+                _ => None,
+            })
+            .collect();
+        let shared = Shared { library: &library, ..*shared };
+        let translate = |worker: &mut Worker, (index, f)| (index, worker.translate_for_library(&shared, index, f));
+        let translated: Vec<_> = if bodies.len() < SMALL_LEVEL {
+            let mut worker = Worker::default();
+            bodies.into_iter().map(|b| translate(&mut worker, b)).collect()
+        } else {
+            bodies.into_par_iter().with_min_len(SMALL_LEVEL / 4).map_init(Worker::default, translate).collect()
+        };
+        for (index, outcome) in translated {
+            match outcome {
+                Ok(body) => library.insert(index, body),
+                Err(e) => {
+                    if let Some(task) = tasks.get_mut(index.index()) {
+                        task.work = Work::Translated(index, Some(e));
+                    }
+                }
+            }
+        }
+    }
+    library
 }
 
 /// Where tasks come from and where results go.
@@ -248,7 +306,7 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
             continue;
         }
         let symbol = match &work {
-            Work::Body(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
+            Work::Body(index, _) | Work::Translated(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
             Work::Stub(symbol) => *symbol,
         };
         // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.
@@ -293,11 +351,8 @@ impl Default for Worker {
 
 impl Worker {
     fn compile(&mut self, shared: &Shared<'_>, symbol: Symbol, work: Work<'_>) -> Result<CompiledFunction, CompileError> {
-        self.context.clear();
-        self.translate.accesses.clear();
-        // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
-        // a third of which have handlers, that took 40 % of the compile time.
-        self.context.func.dfg.exception_tables.clear();
+        self.clear();
+        let mut sites = Sites::default();
         match work {
             Work::Body(index, f) if shared.interpreted[index.index()] => {
                 self.allocations = validate_body(f, std::mem::take(&mut self.allocations))?;
@@ -305,14 +360,57 @@ impl Worker {
             }
             Work::Body(index, f) => {
                 translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+                sites = self.inline(shared, index)?;
+            }
+            Work::Translated(_, Some(e)) => return Err(e),
+            Work::Translated(index, None) => {
+                let Some(body) = shared.library.get(index) else {
+                    return Err(codegen_error(shared, symbol, "it was translated and lost".into()));
+                };
+                (self.context.func, sites) = body.code();
             }
             Work::Stub(symbol) => self.stub(shared, symbol)?,
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &self.translate.accesses)
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites, &self.translate.accesses)
                 .map_err(|m| codegen_error(shared, symbol, m)),
         }
+    }
+
+    /// Makes the context as good as new.
+    fn clear(&mut self) {
+        self.context.clear();
+        self.translate.accesses.clear();
+        // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
+        // a third of which have handlers, that took 40 % of the compile time.
+        self.context.func.dfg.exception_tables.clear();
+    }
+
+    /// Translates a function that may be inlined, and inlines those of lower levels into it.
+    fn translate_for_library(
+        &mut self,
+        shared: &Shared<'_>,
+        index: DefinedFuncIndex,
+        f: FunctionToValidate<'_>,
+    ) -> Result<Body, CompileError> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.clear();
+            translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+            let sites = self.inline(shared, index)?;
+            Ok(Body::new(&self.context.func, sites))
+        }));
+        outcome.unwrap_or_else(|panic| {
+            *self = Self::default();
+            let symbol = Symbol::Function(shared.stubs.module.func_index(index));
+            Err(codegen_error(shared, symbol, format!("the code generator panicked: {}", panic_message(&*panic))))
+        })
+    }
+
+    fn inline(&mut self, shared: &Shared<'_>, index: DefinedFuncIndex) -> Result<Sites, CompileError> {
+        let module = shared.stubs.module;
+        opt::inlining::inline(module, shared.graph, shared.library, index, &mut self.context)
+            .map_err(|m| codegen_error(shared, Symbol::Function(module.func_index(index)), m))
     }
 
     fn stub(&mut self, shared: &Shared<'_>, symbol: Symbol) -> Result<(), CompileError> {

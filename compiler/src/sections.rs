@@ -5,7 +5,9 @@ use crate::function::{CompiledFunction, NO_WASM_OFFSET};
 use crate::symbols::Symbol;
 use crate::text::Placement;
 use std::collections::HashMap;
-use wasmc_environ::artifact::{AddressRecord, FUNC_COMPILED, FuncRecord, HandlerRecord, SectionKind, StackMapRecord, TrapRecord};
+use wasmc_environ::artifact::{
+    AddressRecord, FUNC_COMPILED, FuncRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, SectionKind, StackMapRecord, TrapRecord,
+};
 use wasmc_environ::{DefinedFuncIndex, FuncIndex, Module};
 use zerocopy::IntoBytes;
 
@@ -15,6 +17,8 @@ pub struct Records {
     functions: Vec<FuncRecord>,
     traps: Vec<TrapRecord>,
     addresses: Vec<AddressRecord>,
+    sites: Vec<InlineSite>,
+    inlined: Vec<InlineRange>,
     handlers: Vec<HandlerRecord>,
     stack_maps: Vec<StackMapRecord>,
     slots: Vec<u32>,
@@ -44,6 +48,10 @@ impl Records {
                     r.addresses.push(AddressRecord { code_offset: base + a.code_offset, ..*a });
                 }
             }
+            let first = r.sites.len() as u32;
+            let number = |site: u32| if site == NO_SITE { NO_SITE } else { first + site };
+            r.sites.extend(f.sites.iter().map(|s| InlineSite { parent: number(s.parent), ..*s }));
+            r.inlined.extend(f.inlined.iter().map(|i| InlineRange { code_offset: base + i.code_offset, site: number(i.site) }));
             r.handlers.extend(f.handlers.iter().map(|h| HandlerRecord {
                 return_offset: base + h.return_offset,
                 handler_offset: base + h.handler_offset,
@@ -81,7 +89,7 @@ impl Records {
     }
 
     /// The sections in the order of the file: those that are read at load first, those for errors last.
-    pub fn sections(&self) -> [(SectionKind, &[u8]); 7] {
+    pub fn sections(&self) -> [(SectionKind, &[u8]); 9] {
         [
             (SectionKind::Functions, self.functions.as_bytes()),
             (SectionKind::Handlers, self.handlers.as_bytes()),
@@ -90,6 +98,8 @@ impl Records {
             (SectionKind::Names, &self.names),
             (SectionKind::Traps, self.traps.as_bytes()),
             (SectionKind::Addresses, self.addresses.as_bytes()),
+            (SectionKind::InlineSites, self.sites.as_bytes()),
+            (SectionKind::InlineRanges, self.inlined.as_bytes()),
         ]
     }
 }

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use wasmc_environ::artifact::*;
 use wasmc_environ::jit::JitCode;
-use wasmc_environ::{DefinedFuncIndex, DefinedMemoryIndex, Module, TrapCode};
+use wasmc_environ::{DefinedFuncIndex, DefinedMemoryIndex, FuncIndex, Module, TrapCode};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// The native code of a module.
@@ -226,6 +226,21 @@ impl LoadedCode {
         }
         let records = self.sections.records(SectionKind::Addresses);
         last_at_or_before(records, text_offset, |r: &AddressRecord| r.code_offset).map(|r| r.wasm_offset).filter(|w| *w != u32::MAX)
+    }
+
+    /// The calls in whose place the code at this offset stands, innermost first: each callee, as `FuncIndex`, and the
+    /// offset of the call in the wasm binary. Not for signal handlers.
+    pub(crate) fn inlined_at(&self, text_offset: u32) -> impl Iterator<Item = (FuncIndex, u32)> + '_ {
+        let known = self.has_messages();
+        let ranges: &[InlineRange] = if known { self.sections.records(SectionKind::InlineRanges) } else { &[] };
+        let sites: &[InlineSite] = if known { self.sections.records(SectionKind::InlineSites) } else { &[] };
+        let mut site = last_at_or_before(ranges, text_offset, |r| r.code_offset).map_or(NO_SITE, |r| r.site);
+        // Parents come before their children, so this ends; `NO_SITE` is no index.
+        std::iter::from_fn(move || {
+            let s = sites.get(site as usize)?;
+            site = s.parent;
+            Some((FuncIndex::from_u32(s.callee), s.wasm_offset))
+        })
     }
 
     /// The function whose code this offset lies in; stubs of signatures belong to none.

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use wasmc_environ::artifact::{SectionKind, StubSet, feature_bits, tunable_bits};
 use wasmc_environ::decode::decode_and_validate;
+use wasmc_environ::jit::JitOptions;
 use wasmc_environ::module::{EntityIndex, Module as EnvModule};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::FuncKind;

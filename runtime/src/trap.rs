@@ -120,10 +120,6 @@ impl FrameInfo {
         &self.module
     }
 
-    pub(crate) fn module(&self) -> &ModuleInner {
-        &self.module
-    }
-
     pub(crate) fn func(&self) -> FuncIndex {
         self.func
     }

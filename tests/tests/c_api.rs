@@ -101,6 +101,25 @@ fn trap_codes_are_the_runtimes() {
     assert_eq!(there, codes.collect::<Vec<_>>());
 }
 
+/// Exit codes are those of the command line.
+#[test]
+fn exit_codes_are_the_command_lines() {
+    let of = |path: &str, ty: &str, end: &str| -> Vec<(String, u8)> {
+        let text = std::fs::read_to_string(workspace().join(path)).expect("a source");
+        let constant = |line: &str| {
+            let (name, number) = line.trim().strip_prefix("pub const ")?.split_once(ty)?;
+            Some((name.to_owned(), number.strip_suffix(end)?.parse().ok()?))
+        };
+        text.lines().filter_map(constant).collect()
+    };
+    let command_line = of("cli/src/exit.rs", ": Self = Self(", ");");
+    let here = of("capi/src/error.rs", ": i32 = ", ";");
+    assert!(here.len() >= 10, "{here:?}");
+    for code in here {
+        assert!(command_line.contains(&code), "{code:?} is not one of {command_line:?}");
+    }
+}
+
 #[test]
 fn the_headers_are_c_and_cxx() {
     if !has_cc() {

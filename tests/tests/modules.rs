@@ -211,7 +211,7 @@ fn nothing_goes_before_those_who_use_it() {
         let error = linker.instantiate(&mut store, &similar).unwrap_err().to_string();
         assert!(error.ends_with("there is `a`.`next`"), "the type of what is gone is not known: {error}");
         // With the engine gone, too, only names are left.
-        let pre = linker.instantiate_pre(&module(engine, C)).err().expect("`b` is not defined").to_string();
+        let pre = linker.instantiate_pre(&module(engine, C)).expect_err("`b` is not defined").to_string();
         assert!(pre.contains("`b`.`store`"), "{pre}");
     });
 }

@@ -1,6 +1,7 @@
 //! `wasmc compile`: a module to a native shared object, or to the text of its intermediate or machine code.
 
 use crate::exit::{ExitCode, usage, with_code};
+use crate::inlining::InlineOpts;
 use crate::options::{FeatureSwitch, features, parse_interpret};
 use crate::{input, report};
 use anyhow::{Context, Result};
@@ -56,6 +57,8 @@ pub struct Opts {
     /// Check every memory access explicitly instead of relying on 8 GiB of reserved address space.
     #[arg(long)]
     explicit_bounds: bool,
+    #[command(flatten)]
+    inline: InlineOpts,
     /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
     #[arg(long)]
     trace: bool,
@@ -91,13 +94,9 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         opt_level: opts.opt_level,
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
+        inlining: (&opts.inline).into(),
         strip: opts.strip,
-        tunables: Tunables {
-            static_memory: !opts.explicit_bounds,
-            trace: opts.trace,
-            meter: opts.meter.meter(),
-            ..Tunables::default()
-        },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, meter: opts.meter.meter(), ..Tunables::default() },
         costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: Some(&update),

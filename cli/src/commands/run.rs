@@ -151,7 +151,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     let plugins = opts.modules.plugins(&mut linker)?;
     let main = load(&engine, &opts, &opts.file)?;
     let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
-    opts.trace.check(named.iter().map(|m| (&m.module, &*m.path)).chain([(&main, &*opts.file)]))?;
+    opts.trace.check(named.iter().map(|m| (&m.module, m.path)).chain([(&main, &*opts.file)]))?;
 
     opts.profile.start(&opts.file, named.iter().map(|m| &m.module).chain([&main]))?;
     let tracer = opts.trace.wasi();

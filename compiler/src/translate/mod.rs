@@ -103,7 +103,6 @@ fn translate_body(
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
     let start = body.range().start;
-    }
     let func = env.module.func_index(index);
     out.clear();
     out.name = UserFuncName::User(Symbol::Function(func).to_name());

@@ -69,6 +69,10 @@ sections! {
     Data = 11 ".wasmc.data";
     /// The original module.
     Wasm = 12 ".wasmc.wasm";
+    /// `InlineSite`s, parents before their children.
+    InlineSites = 13 ".wasmc.sites";
+    /// `InlineRange`s, sorted by code offset.
+    InlineRanges = 14 ".wasmc.inlined";
 }
 
 /// An entry of the header's section table. An absent section is all zero.
@@ -155,6 +159,32 @@ pub struct AddressRecord {
     /// Byte offset in the wasm binary; `u32::MAX` where the code comes from no instruction.
     pub wasm_offset: u32,
 }
+
+/// A call in whose place the callee's body stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InlineSite {
+    /// Number of the site in whose callee the call stands, which is less than this one's; `NO_SITE` if it stands in the
+    /// function that the code was made for.
+    pub parent: u32,
+    /// `FuncIndex` of the callee.
+    pub callee: u32,
+    /// Byte offset of the call in the wasm binary.
+    pub wasm_offset: u32,
+}
+
+/// From here to the next range, code comes from the callee of this site.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InlineRange {
+    /// Offset in the text.
+    pub code_offset: u32,
+    /// Number of an `InlineSite`; `NO_SITE` for code of the function itself.
+    pub site: u32,
+}
+
+/// Stands for no `InlineSite`.
+pub const NO_SITE: u32 = u32::MAX;
 
 /// A call in a frame that handles exceptions.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -28,7 +28,7 @@ const HASHED: &[SectionKind] = &[
 ];
 
 /// Sections that only messages need. They are a third of what there would be to read at the start.
-const MESSAGES: &[SectionKind] = &[SectionKind::Names, SectionKind::Addresses];
+const MESSAGES: &[SectionKind] = &[SectionKind::Names, SectionKind::Addresses, SectionKind::InlineSites, SectionKind::InlineRanges];
 
 /// Opens an artifact, checks it, and maps its code.
 pub(crate) fn open(path: &Path, host: &HostChecks) -> Result<LoadedCode, ArtifactError> {

@@ -384,7 +384,14 @@ pub(crate) fn validate_messages(sections: &Sections) -> Check {
         require(f.name_size == 0 || names.get(name).is_some(), "name of a function")?;
     }
     let addresses: &[AddressRecord] = whole(sections, SectionKind::Addresses)?;
-    require(addresses.is_sorted_by_key(|a| a.code_offset), "addresses are not sorted")
+    require(addresses.is_sorted_by_key(|a| a.code_offset), "addresses are not sorted")?;
+    let sites: &[InlineSite] = whole(sections, SectionKind::InlineSites)?;
+    // Whoever follows parents comes to an end.
+    let parents_first = sites.iter().enumerate().all(|(i, s)| s.parent == NO_SITE || (s.parent as usize) < i);
+    require(parents_first, "inlined call before the one that contains it")?;
+    let ranges: &[InlineRange] = whole(sections, SectionKind::InlineRanges)?;
+    require(ranges.is_sorted_by_key(|r| r.code_offset), "ranges of inlined code are not sorted")?;
+    require(ranges.iter().all(|r| r.site == NO_SITE || (r.site as usize) < sites.len()), "range of an inlined call that is not listed")
 }
 
 /// The tables that are searched by code offset.

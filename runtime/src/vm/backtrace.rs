@@ -94,8 +94,17 @@ fn push_native(trace: &mut Backtrace, code: &CodeRegistry, pc: usize, exact: boo
     let offset = range.offset(pc);
     match (&range.module, range.code.function_at(offset)) {
         (Some(module), Some(func)) if range.code.is_compiled(func) => {
-            let index = module.env.func_index(func);
-            push(trace, FrameInfo::new(module.clone(), index, range.code.wasm_offset_at(offset)))
+            // Functions whose bodies stand in this one's code have frames as if they had been called.
+            let mut at = range.code.wasm_offset_at(offset);
+            for (callee, call) in range.code.inlined_at(offset) {
+                // The loader knows no functions, so only here can an index be compared with their number.
+                let known = callee.index() < module.env.functions.len() && module.env.defined_func(callee).is_some();
+                if known && !push(trace, FrameInfo::new(module.clone(), callee, at)) {
+                    return false;
+                }
+                at = Some(call);
+            }
+            push(trace, FrameInfo::new(module.clone(), module.env.func_index(func), at))
         }
         _ => true,
     }
