@@ -226,7 +226,8 @@ unsafe fn contents(instance: *mut InstanceData, memory: &InstanceMemory, index: 
         InstanceMemory::Own(_) => {
             // SAFETY: by the caller; the definition is in the instance's `VMContext`.
             let bytes = unsafe {
-                let index = MemoryIndex::from_u32((&(*instance).module).env.num_imported_memories + index);
+                let module = &(*instance).module;
+                let index = MemoryIndex::from_u32(module.env.num_imported_memories + index);
                 let definition = ops::memory_definition((*instance).vmctx, index);
                 let length = current_length(definition) as usize;
                 if length == 0 {

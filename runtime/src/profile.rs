@@ -4,7 +4,7 @@
 //! scheduler's tick, every 4 ms on most servers, whatever was asked for. This thread sleeps for an interval, looks at the CPU clocks of the
 //! others, and sends the signal only to those that have used processor time since their last sample. So a thread that waits in a system call is
 //! left alone, and each sample has the CPU time since the one before as its weight: where samples are taken late, or not at all on a
-//! loaded machine, the times are right all the same, and the report says how many there should have been.
+//! loaded machine, the times are right within bounds, and the report says how many there should have been.
 
 use crate::Result;
 use crate::code::Code;
@@ -28,6 +28,10 @@ pub const DEFAULT_FREQUENCY: u32 = 1000;
 pub const MAX_FREQUENCY: u32 = 10_000;
 /// Samples that are kept; later ones count as lost. Each takes about 24 bytes.
 const MAX_SAMPLES: usize = 32 << 20;
+
+/// For how many intervals a sample speaks at most. Where this thread does not get a processor for long, the next sample comes when the other has to
+/// wait for something, and says little about what it did before.
+const MAX_WEIGHT: u32 = 8;
 
 /// The active profiler's modules.
 static MODULES: Mutex<Vec<Arc<ModuleInner>>> = Mutex::new(Vec::new());
@@ -250,7 +254,7 @@ impl Collector {
         profile.end = now;
         // Less than a part of an interval is not worth the signal: the thread may be about to wait for something.
         if watched.asked.is_none() && used >= self.interval / 4 && slot.request() {
-            watched.asked = Some((now, used));
+            watched.asked = Some((now, used.min(self.interval * MAX_WEIGHT)));
             watched.cpu = cpu;
             profile.cpu += used;
         }
@@ -453,8 +457,8 @@ impl Profile {
         self.threads.iter().map(|t| t.samples.len() as u64).sum()
     }
 
-    /// How many samples were lost, in percent: there are fewer than the CPU time and the frequency say. Their time is in the weights of
-    /// the others.
+    /// How many samples were lost, in percent: there are fewer than the CPU time and the frequency say. Most of their time is in the weights
+    /// of the others, each of which speaks for a few intervals at most.
     pub fn lost_percent(&self) -> f64 {
         let cpu: Duration = self.threads.iter().map(|t| t.cpu).sum();
         let expected = cpu.as_secs_f64() * f64::from(self.frequency);
