@@ -1,5 +1,5 @@
 // wasmc's additions to the standard C API of WebAssembly (wasm.h): configuration, artifacts, linking by name,
-// WASI, interruption, limits, errors.
+// WASI, metering, interruption, limits, errors.
 // docs/c-api.md explains what is not said here. `own` means what it means in wasm.h.
 //
 // Functions that return bool return false if something failed, and functions that return a pointer null;
@@ -102,6 +102,15 @@ WASM_API_EXTERN bool wasmc_config_set_static_memory(wasm_config_t*, bool on);
 // Whether the code of artifacts is hashed when they are loaded (the default).
 WASM_API_EXTERN bool wasmc_config_set_verify_artifacts(wasm_config_t*, bool on);
 
+// Whether instructions are counted, and fuel limits them. Artifacts for an engine that meters are compiled by one that does,
+// or with `wasmc compile --meter`.
+WASM_API_EXTERN bool wasmc_config_set_metering(wasm_config_t*, bool on);
+
+// What an instruction costs, by its name in the text format, and a call of a function of the host, by the names of its import
+// (`module.name`), where code is metered. Otherwise an instruction costs 1, and such a call nothing.
+WASM_API_EXTERN bool wasmc_config_set_cost(wasm_config_t*, const char* instruction, uint64_t cost);
+WASM_API_EXTERN bool wasmc_config_set_host_cost(wasm_config_t*, const char* name, uint64_t cost);
+
 // Which signal interrupts (a real-time signal unless this is called); it is the same for all engines of a process.
 WASM_API_EXTERN bool wasmc_config_set_interrupt_signal(wasm_config_t*, int32_t signal);
 
@@ -142,6 +151,28 @@ WASM_API_EXTERN own wasm_extern_t* wasmc_instance_export(const wasm_instance_t*,
 // Runs a WASI program: calls `_start`. Returns the code with which the command line would end: the program's own
 // status, 124 if it was interrupted, or 134 for another trap. If the program did not end by itself, `trap` says why; it may be null.
 WASM_API_EXTERN int32_t wasmc_instance_run(const wasm_instance_t*, own wasm_trap_t** trap);
+
+
+///////////////////////////////////////////////////////////////////////////////
+// Metering: for stores of engines that do
+
+// Limits what runs from now on: a call that would cost more than is left ends with the trap WASMC_TRAP_OUT_OF_FUEL, before
+// anything of that is done. A store begins without a limit.
+WASM_API_EXTERN bool wasmc_store_set_fuel(wasm_store_t*, uint64_t fuel);
+
+// The fuel that is left.
+WASM_API_EXTERN bool wasmc_store_fuel(wasm_store_t*, uint64_t* fuel);
+
+// What ran in a store since it was made, the same on every tier. Without metering only `memory_bytes` is known.
+typedef struct wasmc_stats_t {
+  uint64_t instructions;
+  uint64_t cost;
+  uint64_t calls;         // of functions of WebAssembly's
+  uint64_t host_calls;    // of functions that it imports from the host
+  uint64_t memory_bytes;  // of all memories, which never shrink
+} wasmc_stats_t;
+
+WASM_API_EXTERN bool wasmc_store_stats(wasm_store_t*, wasmc_stats_t* out);
 
 
 ///////////////////////////////////////////////////////////////////////////////

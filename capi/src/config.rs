@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use anyhow::{Result, bail};
-use wasmc_runtime::{Config, Engine, Features, Tier};
+use wasmc_runtime::{Config, CostTable, Engine, Features, Tier};
 
 use crate::error::{Coded, boxed, code, done, set_last_error, text};
 use crate::guard::api;
@@ -16,6 +16,8 @@ pub type wasmc_tier_t = u8;
 #[derive(Clone, Debug)]
 pub struct wasm_config_t {
     pub(crate) config: Config,
+    /// What instructions and functions of the host cost, if that was said.
+    pub(crate) costs: Option<CostTable>,
 }
 
 /// What stores are made with.
@@ -28,7 +30,7 @@ fn new_config() -> wasm_config_t {
     let config = Config::new();
     #[cfg(feature = "compiler")]
     let config = config.compiler(std::sync::Arc::new(wasmc_compiler::Jit::default()));
-    wasm_config_t { config }
+    wasm_config_t { config, costs: None }
 }
 
 /// # Safety

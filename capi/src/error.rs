@@ -112,6 +112,7 @@ fn of_artifact(kind: &ArtifactErrorKind) -> i32 {
         | K::TunablesUnsupported { .. }
         | K::TunablesMissing { .. }
         | K::Features { .. }
+        | K::Costs(_)
         | K::NotExecutable(_) => code::MISMATCH,
         _ => code::DATA,
     }

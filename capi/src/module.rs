@@ -63,7 +63,10 @@ fn compile(_: &Module) -> Result<Vec<u8>> {
 
 #[cfg(feature = "compiler")]
 fn compiled(module: &Module) -> Result<wasmc_compiler::CompiledArtifact> {
-    let wasmc_environ::jit::JitOptions { interpret, features, tunables, costs } = module.engine().config().code_options();
+    let engine = module.engine();
+    let wasmc_environ::jit::JitOptions { interpret, features, tunables, .. } = engine.config().code_options();
+    // The table that the engine has agreed on, which may have come with an artifact.
+    let costs = if tunables.meter { engine.cost_table() } else { None };
     let options = wasmc_compiler::CompileOptions { interpret, features, tunables, costs, ..Default::default() };
     let wasm = module.wasm().context("the module's WebAssembly is not there any more")?;
     Ok(wasmc_compiler::compile_to_artifact(wasm, &options)?)

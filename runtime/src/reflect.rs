@@ -3,6 +3,7 @@
 
 use crate::code::{Backing, Code};
 use crate::context::AsContext;
+use crate::engine::Engine;
 use crate::error::wrong_store_panic;
 use crate::func::Func;
 use crate::instance::Instance;
@@ -11,6 +12,7 @@ use crate::trap::{Backtrace, FrameInfo};
 use crate::vm;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::types::FuncType;
 use wasmc_environ::vmlayout::{FuncKind, VMExitContext};
 
@@ -72,6 +74,13 @@ impl FrameInfo {
         let defined = self.module.env.defined_func(self.func)?;
         let start = self.module.env.bodies.get(defined.index())?.start;
         self.offset?.checked_sub(u32::try_from(start).ok()?)
+    }
+}
+
+impl Engine {
+    /// What instructions and host functions cost in the engine's code, if a table says so.
+    pub fn cost_table(&self) -> Option<Arc<CostTable>> {
+        self.costs().get().cloned()
     }
 }
 

@@ -225,6 +225,7 @@ examples! {
     callback
     exceptions
     finalize
+    fuel
     global
     hello
     hostref
