@@ -176,9 +176,9 @@ impl Cache {
         }
         // Before the work, so that it is not done twice where nothing can be written.
         let mut temporary = Temporary::new(self)?;
-        let JitOptions { interpret, features, tunables } = options;
-        let artifact =
-            wasmc_compiler::compile_to_artifact(wasm, &CompileOptions { interpret, features, tunables, ..CompileOptions::default() })?;
+        let JitOptions { interpret, features, tunables, costs } = options;
+        let options = CompileOptions { interpret, features, tunables, costs, ..CompileOptions::default() };
+        let artifact = wasmc_compiler::compile_to_artifact(wasm, &options)?;
         let size = artifact.bytes.len() as u64;
         temporary.file.write_all(&artifact.bytes).with_context(|| format!("cannot write to {}", self.path.display()))?;
         let file = temporary.file.try_clone()?;

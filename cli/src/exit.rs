@@ -93,6 +93,7 @@ impl ExitCode {
             | K::TunablesUnsupported { .. }
             | K::TunablesMissing { .. }
             | K::Features { .. }
+            | K::Costs(_)
             | K::NotExecutable(_) => Self::MISMATCH,
             _ => Self::DATA,
         }

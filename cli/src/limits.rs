@@ -35,6 +35,11 @@ struct LimitOption {
     value: u64,
 }
 
+/// All limits: names, and what they bound.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [STACK].into_iter().chain(RESOURCES.iter().map(|r| (r.0, r.1))).chain(WasiLimits::NAMES.iter().copied())
+}
+
 impl LimitOpts {
     /// The configuration with these limits.
     pub fn configure(&self, config: Config) -> Config {

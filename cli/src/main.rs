@@ -3,12 +3,16 @@
 
 mod cache;
 mod commands;
+mod coredump;
+mod dwarf;
 mod exit;
 mod inlining;
 mod input;
 mod invoke;
 mod limits;
+mod meter;
 mod options;
+mod profile;
 mod report;
 mod timeout;
 mod trace;
@@ -48,6 +52,7 @@ Exit codes: the program's own; 134 trap or uncaught exception; 124 time-out; 64 
 enum Command {
     Cache(commands::cache::Opts),
     Compile(commands::compile::Opts),
+    Inspect(commands::inspect::Opts),
     Completions(commands::completions::Opts),
     Man(commands::man::Opts),
     // By far the largest.
@@ -75,6 +80,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match cli.command {
         Command::Cache(opts) => commands::cache::run(opts),
         Command::Compile(opts) => commands::compile::run(opts),
+        Command::Inspect(opts) => commands::inspect::run(opts),
         Command::Completions(opts) => commands::completions::run(opts, Cli::command()),
         Command::Man(opts) => commands::man::run(opts, Cli::command()),
         Command::Run(opts) => commands::run::run(*opts),

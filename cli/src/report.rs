@@ -67,6 +67,7 @@ fn visible(text: &str) -> Cow<'_, str> {
 
 /// Prints an error with its causes, outermost first.
 pub fn error(error: &anyhow::Error) {
+    crate::trace::flush();
     let mut last = error.to_string();
     anstream::eprint!("{ERROR}error{ERROR:#}: {}", visible(&last));
     for cause in error.chain().skip(1) {
@@ -90,6 +91,7 @@ pub fn errors(summary: &str, lines: &[String]) {
 
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
+    crate::trace::flush();
     anstream::eprintln!("{ERROR}trap{ERROR:#}: {}", visible(text));
 }
 

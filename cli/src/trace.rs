@@ -1,5 +1,5 @@
-//! `--trace`: what is shown, of which functions, and where to. Everything goes through one buffered writer, so that lines keep
-//! their order and do not mix; it is flushed when the run ends, however it does.
+//! `--trace`: what is shown, of which functions, and where to. A trace of calls goes through one buffered writer, that of WASI with it, so
+//! that lines keep their order and do not mix; it is flushed when the run ends, however it does.
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::report;
@@ -69,9 +69,11 @@ impl TraceOpts {
         Ok(config.call_tracer(Arc::new(tracer)))
     }
 
-    /// What shows the calls of WASI, if they are to be shown.
+    /// What shows the calls of WASI, if they are to be shown: among the other calls; alone, each as it happens, since they are few
+    /// and somebody may be watching.
     pub fn wasi(&self) -> Option<Arc<Tracer>> {
-        self.trace.contains(&TraceOption::Wasi).then(|| Arc::new(Tracer::new(Output)))
+        let tracer = || if self.calls().is_some() { Tracer::new(Output) } else { Tracer::new(std::io::stderr()) };
+        self.trace.contains(&TraceOption::Wasi).then(|| Arc::new(tracer()))
     }
 
     /// Looks whether what is to be shown can be seen in these modules: calls inside compiled code only if it was made for that.

@@ -1,9 +1,10 @@
 //! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
+use crate::fuse::{fuse_charges, wasm_offset};
 use crate::opt::sites::Sites;
 use crate::symbols::Symbol;
-use crate::translate::from_clif;
+use crate::translate::{access_of, from_clif};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
@@ -66,11 +67,18 @@ pub struct Keep {
     pub disassembly: bool,
 }
 
-/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean.
+/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean; `accesses` are
+/// those to memories, in metered code.
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites) -> Result<CompiledFunction, String> {
+pub fn compile(
+    context: &mut Context,
+    isa: &dyn TargetIsa,
+    keep: Keep,
+    sites: &Sites,
+    accesses: &[u32],
+) -> Result<CompiledFunction, String> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
         return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
@@ -84,15 +92,18 @@ pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &S
         false => None,
     };
     let buffer = &compiled.buffer;
+    let mut code: Box<[u8]> = buffer.data().into();
+    fuse_charges(&mut code, buffer, isa);
+    let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
-    let (addresses, inlined) = addresses(buffer, sites);
+    let (addresses, inlined) = addresses(buffer, sites, metered);
     let (sites, inlined) = inlined_code(sites, inlined);
     Ok(CompiledFunction {
-        code: buffer.data().into(),
+        code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
         traps: traps(buffer),
-        addresses,
+        addresses: exact_addresses(addresses, buffer, accesses),
         sites,
         inlined,
         handlers: handlers(buffer)?,
@@ -126,7 +137,11 @@ fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRec
 }
 
 /// Which wasm instruction code comes from, and which inlined body: the latter without an entry where there is none.
-fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, sites: &Sites) -> (Box<[AddressRecord]>, Vec<InlineRange>) {
+fn addresses(
+    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
+    sites: &Sites,
+    metered: bool,
+) -> (Vec<AddressRecord>, Vec<InlineRange>) {
     let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
     let mut ranges: Vec<InlineRange> = Vec::new();
     let mut push = |code_offset, location| {
@@ -144,7 +159,14 @@ fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, sites: &Sit
             push(end, NO_WASM_OFFSET);
         }
         if l.end > l.start {
-            push(l.start, if l.loc.is_default() { NO_WASM_OFFSET } else { l.loc.bits() });
+            push(
+                l.start,
+                match l.loc.is_default() {
+                    true => NO_WASM_OFFSET,
+                    false if metered => wasm_offset(l.loc.bits()),
+                    false => l.loc.bits(),
+                },
+            );
             end = l.end;
         }
     }
@@ -155,7 +177,7 @@ fn addresses(buffer: &MachBufferFinalized<cranelift_codegen::Final>, sites: &Sit
     if ranges.last().is_some_and(|r| r.site != NO_SITE) {
         ranges.push(InlineRange { code_offset: buffer.total_size(), site: NO_SITE });
     }
-    (records.into(), ranges)
+    (records, ranges)
 }
 
 /// The sites of which code is left, and the ranges with their numbers.
@@ -168,6 +190,53 @@ fn inlined_code(sites: &Sites, mut ranges: Vec<InlineRange>) -> (Box<[InlineSite
         r.site = numbers.get(r.site as usize).copied().unwrap_or(NO_SITE);
     }
     (sites, ranges.into())
+}
+
+/// Gives each access to a memory that can trap the place of its own wasm instruction.
+fn exact_addresses(
+    records: Vec<AddressRecord>,
+    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
+    accesses: &[u32],
+) -> Box<[AddressRecord]> {
+    if accesses.is_empty() {
+        return records.into();
+    }
+    let mut traps: Vec<_> = buffer.traps().iter().collect();
+    traps.sort_by_key(|t| t.offset);
+    let mut exact: Vec<AddressRecord> = Vec::with_capacity(records.len());
+    let mut rest = records.into_iter().peekable();
+    let mut near = 0;
+    let mut current = NO_WASM_OFFSET;
+    for trap in traps {
+        while let Some(record) = rest.next_if(|r| r.code_offset <= trap.offset) {
+            current = record.wasm_offset;
+            if current != NO_WASM_OFFSET {
+                near = current;
+            }
+            push_record(&mut exact, record);
+        }
+        if let Some(wasm_offset) = access_of(trap.code, accesses, near)
+            && wasm_offset != current
+        {
+            push_record(&mut exact, AddressRecord { code_offset: trap.offset, wasm_offset });
+            // No instruction is shorter than a byte.
+            if rest.peek().is_none_or(|r| r.code_offset > trap.offset + 1) {
+                push_record(&mut exact, AddressRecord { code_offset: trap.offset + 1, wasm_offset: current });
+            }
+        }
+    }
+    for record in rest {
+        push_record(&mut exact, record);
+    }
+    exact.into()
+}
+
+/// Adds a record; one for the same place is replaced.
+fn push_record(records: &mut Vec<AddressRecord>, record: AddressRecord) {
+    if records.last().is_some_and(|r| r.code_offset == record.code_offset) {
+        records.pop();
+    }
+    records.push(record);
 }
 
 fn handlers(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Result<Box<[HandlerRecord]>, String> {

@@ -90,11 +90,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target for `triple` (this machine's if `None`).
+    /// The target for `triple` (this machine's if `None`). Metered code has a register set aside for fuel (`docs/abi.md`).
     ///
     /// # Errors
     /// If wasmc has no code generator for it, or `cpu` does not fit it.
-    pub fn new(triple: Option<&Triple>, cpu: &Cpu, opt_level: OptLevel) -> Result<Self, CompileError> {
+    pub fn new(triple: Option<&Triple>, cpu: &Cpu, opt_level: OptLevel, meter: bool) -> Result<Self, CompileError> {
         let host = Triple::host();
         let triple = triple.unwrap_or(&host).clone();
         let arch = match triple.architecture {
@@ -115,7 +115,7 @@ impl Target {
             }
         }
         let isa = builder
-            .finish(flags(opt_level)?)
+            .finish(flags(opt_level, meter)?)
             .map_err(|e| CompileError::Option(format!("the options do not fit the target `{triple}`: {e}")))?;
         Ok(Self { isa, cpu_features: wanted, name: format!("{arch}-linux") })
     }
@@ -171,7 +171,7 @@ pub fn host_features() -> u64 {
     }
 }
 
-fn flags(opt_level: OptLevel) -> Result<settings::Flags, CompileError> {
+fn flags(opt_level: OptLevel, meter: bool) -> Result<settings::Flags, CompileError> {
     let mut b = settings::builder();
     let opt = match opt_level {
         OptLevel::None => "none",
@@ -189,6 +189,8 @@ fn flags(opt_level: OptLevel) -> Result<settings::Flags, CompileError> {
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "true"),
         ("machine_code_cfg_info", "false"),
+        // Metered code keeps its fuel there.
+        ("enable_pinned_reg", if meter { "true" } else { "false" }),
         // A frame larger than the guard must not step over it (`limits::STACK_GUARD`).
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
@@ -225,7 +227,7 @@ mod tests {
             let triple: Triple = arch.parse().unwrap();
             let name = if arch.starts_with("x86") { "x86_64" } else { "aarch64" };
             let all: Vec<String> = cpu::CPU_FEATURES.iter().filter(|f| f.arch == name).map(|f| f.name.to_owned()).collect();
-            let t = Target::new(Some(&triple), &Cpu::Features(all.clone()), OptLevel::Speed).unwrap();
+            let t = Target::new(Some(&triple), &Cpu::Features(all.clone()), OptLevel::Speed, false).unwrap();
             assert_eq!(t.cpu_features.count_ones() as usize, all.len());
             assert_eq!(t.name, format!("{name}-linux"));
         }
@@ -235,11 +237,11 @@ mod tests {
     fn native_of_a_foreign_target_is_an_error() {
         let foreign = if cfg!(target_arch = "x86_64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
         let triple: Triple = foreign.parse().unwrap();
-        assert!(Target::new(Some(&triple), &Cpu::Native, OptLevel::Speed).is_err());
-        assert_eq!(Target::new(Some(&triple), &Cpu::Default, OptLevel::Speed).unwrap().cpu_features, 0);
+        assert!(Target::new(Some(&triple), &Cpu::Native, OptLevel::Speed, false).is_err());
+        assert_eq!(Target::new(Some(&triple), &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, 0);
         let windows: Triple = "x86_64-pc-windows-msvc".parse().unwrap();
-        assert!(Target::new(Some(&windows), &Cpu::Default, OptLevel::Speed).is_err());
+        assert!(Target::new(Some(&windows), &Cpu::Default, OptLevel::Speed, false).is_err());
         let riscv: Triple = "riscv64gc-unknown-linux-gnu".parse().unwrap();
-        assert!(Target::new(Some(&riscv), &Cpu::Default, OptLevel::Speed).is_err());
+        assert!(Target::new(Some(&riscv), &Cpu::Default, OptLevel::Speed, false).is_err());
     }
 }

@@ -35,7 +35,7 @@ pub struct Jit {
 
 impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
-        let target = Target::new(None, &self.cpu, self.opt_level)?;
+        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
         pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level)))
     }
 }
@@ -47,6 +47,7 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlinin
             target,
             interpret: &options.interpret,
             tunables: &options.tunables,
+            costs: options.costs.as_deref(),
             inlining,
             features: &options.features,
             emit: Emit::Code(Keep::default()),
@@ -64,7 +65,14 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlinin
         text: arena.text(),
         text_len: linked.text.len(),
         sections: records.sections().into_iter().map(|(kind, bytes)| (kind, bytes.to_vec())).collect(),
-        meta: ArtifactMeta { module, images: images.images, stubs, data_section: false, closed_offsets: linked.closed_offsets },
+        meta: ArtifactMeta {
+            module,
+            images: images.images,
+            stubs,
+            data_section: false,
+            closed_offsets: linked.closed_offsets,
+            costs: options.costs.as_deref().cloned(),
+        },
         keep: Box::new(arena),
     })
 }

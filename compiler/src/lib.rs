@@ -7,6 +7,7 @@
 mod elf;
 mod facts;
 mod function;
+mod fuse;
 mod image;
 mod interpret;
 mod isa;
@@ -29,6 +30,7 @@ mod run_tests;
 pub use isa::{Cpu, OptLevel, host_features};
 pub use jit::Jit;
 pub use opt::Inlining;
+pub use output::write_file;
 pub use target_lexicon::Triple;
 pub use wasmc_environ::jit::{CompileError, Interpret};
 
@@ -40,9 +42,11 @@ use sections::Records;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use symbols::Symbol;
 use wasmc_environ::artifact::ArtifactMeta;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::features::Features;
 use wasmc_environ::names::function_names;
 use wasmc_environ::{FuncIndex, Tunables};
@@ -66,6 +70,8 @@ pub struct CompileOptions<'a> {
     pub strip: bool,
     /// Options that change code.
     pub tunables: Tunables,
+    /// What instructions cost in metered code, if not 1 each. It stands in the artifact.
+    pub costs: Option<Arc<CostTable>>,
     /// Proposals that are on.
     pub features: Features,
     /// Called with the number of finished functions and of all of them, from any thread.
@@ -111,6 +117,7 @@ impl CompileOptions<'_> {
             target,
             interpret: &self.interpret,
             tunables: &self.tunables,
+            costs: self.costs.as_deref(),
             inlining: self.inlining.at(self.opt_level),
             features: &self.features,
             emit,
@@ -119,7 +126,7 @@ impl CompileOptions<'_> {
     }
 
     fn target(&self) -> Result<Target, CompileError> {
-        Target::new(self.target.as_ref(), &self.cpu, self.opt_level)
+        Target::new(self.target.as_ref(), &self.cpu, self.opt_level, self.tunables.meter)
     }
 }
 
@@ -135,6 +142,15 @@ pub fn compile_to_artifact(wasm: &[u8], options: &CompileOptions<'_>) -> Result<
              use either --strip or --interpret"
                 .into(),
         ));
+    }
+    if options.strip && options.tunables.meter {
+        return Err(CompileError::Option(
+            "--strip leaves out the original module, in which metering looks up what a trap left undone: use either --strip or --meter"
+                .into(),
+        ));
+    }
+    if options.costs.is_some() && !options.tunables.meter {
+        return Err(CompileError::Option("costs are for metered code: compile with --meter as well".into()));
     }
     let target = options.target()?;
     let mut artifact = pool::with_threads(options.jobs, || artifact(wasm, options, &target))?;
@@ -169,6 +185,7 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
         stubs,
         data_section: options.strip,
         closed_offsets: linked.closed_offsets.clone(),
+        costs: options.costs.as_deref().cloned(),
     };
     let bytes = elf::write(&elf::Input {
         target,

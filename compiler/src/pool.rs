@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::Builtin;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode, validate_body};
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{CompileError, Interpret};
@@ -60,6 +61,8 @@ pub struct Options<'a> {
     pub interpret: &'a [Interpret],
     /// Options that change code.
     pub tunables: &'a Tunables,
+    /// What instructions cost in metered code, if not 1 each.
+    pub costs: Option<&'a CostTable>,
     /// How much is inlined.
     pub inlining: Inlining,
     /// Proposals that are on.
@@ -138,6 +141,7 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
 
     let isa = &*options.target.isa;
     let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
+    env.costs = options.costs;
     if options.features.branch_hinting {
         env.hints = BranchHints::read(wasm);
     }
@@ -369,15 +373,15 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => {
-                function::compile(&mut self.context, shared.stubs.isa, keep, &sites).map_err(|m| codegen_error(shared, symbol, m))
-            }
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites, &self.translate.accesses)
+                .map_err(|m| codegen_error(shared, symbol, m)),
         }
     }
 
     /// Makes the context as good as new.
     fn clear(&mut self) {
         self.context.clear();
+        self.translate.accesses.clear();
         // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
         // a third of which have handlers, that took 40 % of the compile time.
         self.context.func.dfg.exception_tables.clear();

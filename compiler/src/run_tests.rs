@@ -41,6 +41,7 @@ impl Fixture {
             pending_exn: 0,
             pending_exn_object: std::ptr::null_mut(),
             store: std::ptr::null_mut(),
+            meter: VMMeter::UNLIMITED,
             raise: std::ptr::null(),
         });
         let mut f =

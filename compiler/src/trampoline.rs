@@ -72,12 +72,13 @@ impl Stubs<'_> {
         let params = params(&b);
         let exit = params[0];
         let store = b.load_pointer(exit, offsets::EXIT_STORE);
-        b.leave(store, true);
+        self.leave(&mut b, store, true);
         let array = b.store_array(signature, &params[1..]);
         let callee = b.load_pointer(exit, offsets::EXIT_ARRAY_FN);
         let c_signature = b.c_signature(self.isa, &[types::I64, types::I64], &[types::I64]);
         let call = b.0.ins().call_indirect(c_signature, callee, &[exit, array]);
         let status = b.0.inst_results(call)[0];
+        self.come_back(&mut b, store);
         self.finish_array(b, signature, store, status, array);
     }
 
@@ -88,14 +89,32 @@ impl Stubs<'_> {
         let params = params(&b);
         let vmctx = params[0];
         let store = b.load_pointer(vmctx, offsets::VMCONTEXT_STORE);
-        b.leave(store, true);
+        self.leave(&mut b, store, true);
         let array = b.store_array(&signature, &params[1..]);
         let callee = b.load_builtin(vmctx, Builtin::interp_call);
         let c_signature = b.c_signature(self.isa, &[types::I64, types::I32, types::I64], &[types::I64, types::I64]);
         let number = b.0.ins().iconst(types::I32, i64::from(index.as_u32()));
         let call = b.0.ins().call_indirect(c_signature, callee, &[vmctx, number, array]);
         let status = b.0.inst_results(call)[1];
+        self.come_back(&mut b, store);
         self.finish_array(b, &signature, store, status, array);
+    }
+
+    /// Leaves wasm code, as `Builder::leave`; metered code leaves its fuel in the store.
+    fn leave(&self, b: &mut Builder<'_>, store: Value, record: bool) {
+        b.leave(store, record);
+        if record && self.env.tunables.meter {
+            let fuel = b.0.ins().get_pinned_reg(types::I64);
+            b.0.ins().store(TRUSTED, fuel, store, offsets::STORE_FUEL);
+        }
+    }
+
+    /// Goes on in metered code with the fuel that is in the store now.
+    fn come_back(&self, b: &mut Builder<'_>, store: Value) {
+        if self.env.tunables.meter {
+            let fuel = b.0.ins().load(types::I64, TRUSTED, store, offsets::STORE_FUEL);
+            b.0.ins().set_pinned_reg(fuel);
+        }
     }
 
     /// What follows a call with an argument array: the results, the pending tail call, or the status is raised.
@@ -130,13 +149,14 @@ impl Stubs<'_> {
         let params = params(&b);
         let exit = params[0];
         let store = b.load_pointer(exit, offsets::EXIT_STORE);
-        b.leave(store, true);
+        self.leave(&mut b, store, true);
         let callee = b.load_pointer(exit, offsets::EXIT_TYPED_FN);
         let mut c_params = vec![types::I64];
         c_params.extend(signature.params.iter().map(|t| abi_type(*t)));
         let c_signature = b.c_signature(self.isa, &c_params, &[types::I64, types::I64]);
         let call = b.0.ins().call_indirect(c_signature, callee, &params);
         let (value, status) = (b.0.inst_results(call)[0], b.0.inst_results(call)[1]);
+        self.come_back(&mut b, store);
         b.raise_if(self.isa, store, status);
         let results: Vec<Value> = signature.results.iter().map(|t| b.value_of_bits(value, abi_type(*t))).collect();
         b.0.ins().return_(&results);
@@ -198,7 +218,7 @@ impl Stubs<'_> {
         let params = params(&b);
         let vmctx = params[0];
         let store = b.load_pointer(vmctx, offsets::VMCONTEXT_STORE);
-        b.leave(store, records_exit(builtin));
+        self.leave(&mut b, store, records_exit(builtin));
         let mut c_params = vec![types::I64];
         c_params.extend(signature.params.iter().map(|t| builtin_type(*t)));
         let result = signature.result.map(builtin_type);
@@ -207,6 +227,7 @@ impl Stubs<'_> {
             let c_signature = b.c_signature(self.isa, &c_params, &[types::I64, types::I64]);
             let call = b.0.ins().call_indirect(c_signature, callee, &params);
             let (value, status) = (b.0.inst_results(call)[0], b.0.inst_results(call)[1]);
+            self.come_back(&mut b, store);
             b.raise_if(self.isa, store, status);
             let results: Vec<Value> = result.iter().map(|t| b.value_of_bits(value, *t)).collect();
             b.0.ins().return_(&results);

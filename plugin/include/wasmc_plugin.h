@@ -58,6 +58,7 @@ typedef struct wasmc_plugin_host {
     int32_t (*memory_read)(struct wasmc_plugin_caller *caller, uint64_t address, void *to, uint64_t size);
     int32_t (*memory_write)(struct wasmc_plugin_caller *caller, uint64_t address, const void *from, uint64_t size);
     void (*set_error)(struct wasmc_plugin_caller *caller, const char *message, uint64_t size);
+    int32_t (*interrupted)(struct wasmc_plugin_caller *caller);
 } wasmc_plugin_host;
 
 /* Whoever called: the instance that imported the function. What follows the first member is the host's own. */
@@ -112,6 +113,12 @@ static inline int32_t wasmc_plugin_memory_read(wasmc_plugin_caller *caller, uint
 /* Copies into the caller's memory; 0, or -1 if not all of it is inside: then nothing is copied. */
 static inline int32_t wasmc_plugin_memory_write(wasmc_plugin_caller *caller, uint64_t address, const void *from, uint64_t size) {
     return caller->host->memory_write(caller, address, from, size);
+}
+
+/* Whether the program is to end, because its time is up or somebody has interrupted it: a function that works for long asks now
+ * and then, and one that waits asks when its system call ends with EINTR. It may return whatever it likes then, soon. */
+static inline int32_t wasmc_plugin_interrupted(wasmc_plugin_caller *caller) {
+    return caller->host->interrupted(caller);
 }
 
 /* Fails: `return wasmc_plugin_fail(caller, "why");`. The message is copied. */

@@ -4,7 +4,7 @@ use crate::descriptor::Function;
 use smallvec::SmallVec;
 use std::ffi::{c_char, c_void};
 use wasmc_plugin_abi::{self as abi, Value};
-use wasmc_runtime::{AsContext, Caller, Extern, Memory, SharedMemory, V128, Val, ValType};
+use wasmc_runtime::{AsContext, Caller, Error, Extern, Memory, SharedMemory, V128, Val, ValType};
 
 /// The longest message of an error; the rest is cut off.
 const MAX_MESSAGE: u64 = 64 << 10;
@@ -23,6 +23,7 @@ trait GuestMemory {
     fn size(&mut self) -> u64;
     fn read(&mut self, address: usize, to: &mut [u8]) -> bool;
     fn write(&mut self, address: usize, from: &[u8]) -> bool;
+    fn interrupted(&self) -> bool;
 }
 
 /// What the caller exports as `memory`.
@@ -75,10 +76,14 @@ impl<T: 'static> GuestMemory for Guest<'_, T> {
             Exported::Shared(memory) => memory.write(address, from).is_ok(),
         }
     }
+
+    fn interrupted(&self) -> bool {
+        self.caller.as_context().is_interrupted()
+    }
 }
 
 static HOST: abi::Host =
-    abi::Host { struct_size: size_of::<abi::Host>() as u32, reserved: 0, memory_size, memory_read, memory_write, set_error };
+    abi::Host { struct_size: size_of::<abi::Host>() as u32, reserved: 0, memory_size, memory_read, memory_write, set_error, interrupted };
 
 /// The state behind a caller that a plug-in gives back.
 ///
@@ -136,18 +141,39 @@ unsafe extern "C" fn set_error(caller: *mut abi::Caller, message: *const c_char,
     state.error = Some(String::from_utf8_lossy(bytes).into_owned());
 }
 
-/// Calls a function; what it said or did wrong if it fails.
-pub(crate) fn call<T: 'static>(function: &Function, caller: Caller<'_, T>, args: &[Val], results: &mut [Val]) -> Result<(), String> {
+unsafe extern "C" fn interrupted(caller: *mut abi::Caller) -> i32 {
+    // SAFETY: the plug-in gives the caller that it got.
+    unsafe { state(caller) }.map_or(0, |s| s.memory.interrupted().into())
+}
+
+/// Why a call has no results.
+pub(crate) enum Failure {
+    /// What the function said or did wrong.
+    Message(String),
+    /// The program was interrupted meanwhile, which counts more than what the function returned.
+    Interrupted(Error),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Message(message)
+    }
+}
+
+/// Calls a function.
+pub(crate) fn call<T: 'static>(function: &Function, caller: Caller<'_, T>, args: &[Val], results: &mut [Val]) -> Result<(), Failure> {
     let args: SmallVec<[Value; 8]> = args.iter().map(to_plugin).collect();
     let mut out: SmallVec<[Value; 4]> = SmallVec::from_elem(Value::NONE, results.len());
     let mut guest = Guest { caller, memory: None };
     let mut state = State { public: abi::Caller { host: &HOST }, memory: &mut guest, error: None };
     // SAFETY: the callback is one of a plug-in that keeps the header's promises, and the arrays are those of its type.
     let status = unsafe { (function.callback)((&raw mut state).cast(), function.data, args.as_ptr(), out.as_mut_ptr()) };
+    let error = state.error;
+    guest.caller.check_interrupt().map_err(Failure::Interrupted)?;
     match status {
         abi::OK => {}
-        abi::ERROR => return Err(state.error.unwrap_or_else(|| "failed, and did not say why".into())),
-        other => return Err(format!("returned {other}, which is neither WASMC_PLUGIN_OK nor WASMC_PLUGIN_ERROR")),
+        abi::ERROR => return Err(error.unwrap_or_else(|| "failed, and did not say why".into()).into()),
+        other => return Err(format!("returned {other}, which is neither WASMC_PLUGIN_OK nor WASMC_PLUGIN_ERROR").into()),
     }
     for (i, ((result, value), ty)) in results.iter_mut().zip(&out).zip(&function.ty.results).enumerate() {
         *result = from_plugin(value, ty).ok_or_else(|| match value.ty {

@@ -26,6 +26,7 @@ mod error;
 
 pub use error::{PluginError, PluginTrap};
 
+use call::Failure;
 use descriptor::Function;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
@@ -117,8 +118,10 @@ impl Plugin {
             let inner = inner.clone();
             linker.func_new(&self.inner.module, &function.name, function.ty.clone(), move |caller, args, results| {
                 let function = &inner.functions[i];
-                call::call(function, caller, args, results)
-                    .map_err(|message| PluginTrap::new(inner.module.clone(), function.name.clone(), message).into())
+                call::call(function, caller, args, results).map_err(|failure| match failure {
+                    Failure::Message(message) => PluginTrap::new(inner.module.clone(), function.name.clone(), message).into(),
+                    Failure::Interrupted(error) => error,
+                })
             })?;
         }
         Ok(())

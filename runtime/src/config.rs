@@ -4,6 +4,7 @@
 use crate::trace::CallTracer;
 use std::sync::Arc;
 use wasmc_environ::Tunables;
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{Interpret, JitCompiler, JitOptions};
 use wasmc_environ::limits;
@@ -34,8 +35,10 @@ pub struct Config {
     pub(crate) tier: Tier,
     pub(crate) interpret: Vec<Interpret>,
     pub(crate) verify_text: bool,
+    pub(crate) keep_locals: bool,
     pub(crate) call_tracer: Option<Arc<CallTracer>>,
     pub(crate) interrupt_signal: Option<i32>,
+    pub(crate) costs: Option<Arc<CostTable>>,
 }
 
 impl Default for Config {
@@ -48,8 +51,10 @@ impl Default for Config {
             tier: Tier::default(),
             interpret: Vec::new(),
             verify_text: true,
+            keep_locals: false,
             call_tracer: None,
             interrupt_signal: None,
+            costs: None,
         }
     }
 }
@@ -75,6 +80,22 @@ impl Config {
         self
     }
 
+    /// Whether instructions are counted, and fuel limits them ([`Store::set_fuel`](crate::Store::set_fuel)). All code of an engine is
+    /// metered, or none: artifacts for one that meters are compiled with `wasmc compile --meter`.
+    #[must_use]
+    pub fn meter(mut self, on: bool) -> Self {
+        self.tunables.meter = on;
+        self
+    }
+
+    /// What instructions and host functions cost where code is metered; without it, 1 and nothing. Artifacts bring the table
+    /// that they were compiled with: if none is set here, that of the first one holds for the engine.
+    #[must_use]
+    pub fn costs(mut self, costs: Arc<CostTable>) -> Self {
+        self.costs = Some(costs);
+        self
+    }
+
     /// All options that change generated code at once.
     #[must_use]
     pub fn tunables(mut self, tunables: Tunables) -> Self {
@@ -91,7 +112,12 @@ impl Config {
 
     /// The options with which modules are compiled in memory. What is compiled with the same ones elsewhere is the same code.
     pub fn code_options(&self) -> JitOptions {
-        JitOptions { interpret: self.interpret.clone(), features: self.features.clone(), tunables: self.tunables.clone() }
+        JitOptions {
+            interpret: self.interpret.clone(),
+            features: self.features.clone(),
+            tunables: self.tunables.clone(),
+            costs: self.costs.clone().filter(|_| self.tunables.meter),
+        }
     }
 
     /// How modules that are loaded from WebAssembly run.
@@ -108,6 +134,13 @@ impl Config {
     #[must_use]
     pub fn compiler(mut self, compiler: Arc<dyn JitCompiler>) -> Self {
         self.compiler = Some(compiler);
+        self
+    }
+
+    /// Whether traps keep the locals of interpreted functions, for a [`CoreDump`](crate::CoreDump). Native code's cannot be had.
+    #[must_use]
+    pub fn keep_locals(mut self, on: bool) -> Self {
+        self.keep_locals = on;
         self
     }
 
@@ -164,6 +197,7 @@ impl std::fmt::Debug for Config {
             .field("verify_text", &self.verify_text)
             .field("call_tracer", &self.call_tracer.is_some())
             .field("interrupt_signal", &self.interrupt_signal)
+            .field("costs", &self.costs)
             .finish()
     }
 }

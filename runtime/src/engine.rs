@@ -3,6 +3,7 @@
 
 use crate::Result;
 use crate::config::Config;
+use crate::fuel::EngineCosts;
 use crate::registry::Registry;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub struct Engine {
 struct EngineInner {
     config: Config,
     registry: Arc<Registry>,
+    costs: EngineCosts,
 }
 
 impl Engine {
@@ -38,7 +40,12 @@ impl Engine {
         if let Some(signal) = config.interrupt_signal {
             crate::vm::signals::choose_interrupt_signal(signal)?;
         }
-        Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()) }) })
+        anyhow::ensure!(
+            config.costs.is_none() || config.tunables.meter,
+            "costs are for an engine that meters: set `Config::meter` as well"
+        );
+        let costs = EngineCosts::new(config.costs.as_ref());
+        Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()), costs }) })
     }
 
     /// The configuration that the engine was made with.
@@ -51,6 +58,11 @@ impl Engine {
         Arc::ptr_eq(&a.inner, &b.inner)
     }
 
+    /// What code that is metered costs.
+    pub(crate) fn costs(&self) -> &EngineCosts {
+        &self.inner.costs
+    }
+
     #[inline]
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.inner.registry
@@ -60,7 +72,13 @@ impl Engine {
 impl Default for Engine {
     /// An engine with the default configuration.
     fn default() -> Self {
-        Self { inner: Arc::new(EngineInner { config: Config::default(), registry: Arc::new(Registry::default()) }) }
+        Self {
+            inner: Arc::new(EngineInner {
+                config: Config::default(),
+                registry: Arc::new(Registry::default()),
+                costs: EngineCosts::default(),
+            }),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
 use crate::error::{HostPanic, wrong_store};
 use crate::exec::{self, Callee};
+use crate::fuel;
 use crate::into_func::IntoFunc;
 use crate::ops;
 use crate::registry::{Registry, Stubs, TypeRegistration};
@@ -82,6 +83,8 @@ pub(crate) fn check_val_type(ty: ValType) -> Result<()> {
 pub(crate) struct ExitBinding {
     pub(crate) func_ref: VMFuncRef,
     pub(crate) exit: VMExitContext,
+    /// What a call costs.
+    pub(crate) cost: i64,
 }
 
 impl ExitBinding {
@@ -120,7 +123,7 @@ impl ExitBinding {
             func_index,
             reserved: 0,
         };
-        Self { func_ref, exit }
+        Self { func_ref, exit, cost: 0 }
     }
 
     /// Completes a binding where it stays.
@@ -162,11 +165,21 @@ pub(crate) unsafe fn func_ref_of_exit(exit: *mut VMExitContext) -> *mut VMFuncRe
 /// `exit` is the binding of a `HostFunc<F>`, called by its store.
 #[inline(always)]
 pub(crate) unsafe fn host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
+    // SAFETY: by the caller.
+    let place = match unsafe { (*(*exit).store).meter.watch_host } {
+        0 => None,
+        // SAFETY: by the caller.
+        _ => Some(unsafe { fuel::enter_host(exit) }?),
+    };
     // SAFETY: by the caller: the data is the host function, which the store keeps alive.
     let result = catch_unwind(AssertUnwindSafe(|| unsafe {
         let store: *mut StoreOpaque = (*(*exit).store).store.cast();
         f(store, &(*(*exit).data.cast::<HostFunc<F>>()).closure)
     }));
+    if let Some(place) = place {
+        // SAFETY: by the caller.
+        unsafe { fuel::leave_host(exit, place) };
+    }
     match result {
         Ok(Ok(x)) => Ok(x),
         // SAFETY: by the caller.

@@ -8,11 +8,13 @@ use crate::code::Code;
 use crate::error::{IncompatibleImport, wrong_store};
 use crate::exec::{self, Callee};
 use crate::extern_::Extern;
+use crate::fuel;
 use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
 use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::limiter::Resource;
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
+use crate::registry::Registry;
 use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
@@ -205,11 +207,7 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
         }
         (ty, Import::Extern(Extern::Global(g))) => {
             let found = g.checked(store)?.1;
-            let fits = matches!(ty, EntityType::Global(ty) if {
-                let ty = module.engine_global(ty);
-                ty.mutable == found.mutable
-                    && if ty.mutable { ty.content == found.content } else { registry.val_subtype(found.content, ty.content) }
-            });
+            let fits = matches!(ty, EntityType::Global(ty) if global_fits(registry, module.engine_global(ty), found));
             (fits, ExternType::Global(found))
         }
         (ty, Import::Extern(Extern::Tag(t))) => {
@@ -218,7 +216,7 @@ fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Impo
             (fits, ExternType::Tag((*registry.func_type(id)).clone()))
         }
     };
-    if fits { Ok(()) } else { Err(incompatible(module, wanted, found)) }
+    if fits { Ok(()) } else { Err(incompatible(module, wanted, found).into()) }
 }
 
 /// Whether a memory fits what is wanted.
@@ -238,16 +236,23 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
     Ok(fits)
 }
 
+/// The error of an import that is given something of another type.
 #[cold]
-fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> crate::Error {
+pub(crate) fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> IncompatibleImport {
     let module::Import { module: from, name, ty } = wanted;
     let (importer, wanted) = (module.name.clone(), module.engine_entity(*ty));
-    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }.into()
+    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }
 }
 
 /// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").
 fn limits_fit(wanted: Limits, found: Limits) -> bool {
     found.min >= wanted.min && wanted.max.is_none_or(|wanted| found.max.is_some_and(|found| found <= wanted))
+}
+
+/// Whether a global fits what is wanted; both types are the engine's.
+pub(crate) fn global_fits(registry: &Registry, wanted: GlobalType, found: GlobalType) -> bool {
+    let content = if wanted.mutable { wanted.content == found.content } else { registry.val_subtype(found.content, wanted.content) };
+    wanted.mutable == found.mutable && content
 }
 
 fn table_fits(wanted: TableType, found: TableType) -> bool {
@@ -309,6 +314,7 @@ unsafe fn define(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> 
     unsafe {
         let code = &mut (*(*this).store).vm.code;
         code.insert(&(*this).module);
+        crate::profile::module_used(&(*this).module);
         bind_imports(this, imports)?;
         func_refs(this);
         memories(this)?;
@@ -343,12 +349,13 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
         let hosts = imports.iter().filter(is_host).count();
         (*this).bindings.reserve_exact(hosts);
         let (mut funcs, mut tables, mut memories, mut globals, mut tags) = (0, 0, 0, 0, 0);
-        for import in imports {
+        let cost = |import: &module::Import| fuel::host_cost(&module.engine, &import.module, &import.name);
+        for (import, wanted) in imports.iter().zip(&module.env.imports) {
             match import {
                 Import::Host(f) => {
                     let host_funcs = &mut (*this).host_funcs;
                     host_funcs.push((*f).clone());
-                    bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs));
+                    bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs), cost(wanted));
                     funcs += 1;
                 }
                 Import::Extern(Extern::Func(f)) => {
@@ -356,7 +363,7 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
                     let func_ref = f.checked(&*store)?;
                     if (*func_ref).kind == FuncKind::Host as u32 {
                         // The store keeps the function already. It learns of its new importer by a binding of its own.
-                        bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index);
+                        bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index, cost(wanted));
                     } else {
                         let stubs = &module.import_stubs[index.index()];
                         if (*func_ref).ctx != (*func_ref).vmctx
@@ -406,7 +413,7 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
 }
 
 /// Binds a host function to the instance that imports it.
-unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: FuncIndex) {
+unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: FuncIndex, cost: i64) {
     // SAFETY: by the caller; `bindings` has the capacity for all, so that none moves.
     unsafe {
         let (store, vmctx, module) = ((*this).store, (*this).vmctx, &*Arc::as_ptr(&(*this).module));
@@ -417,6 +424,9 @@ unsafe fn bind_host(this: *mut InstanceData, host: *const HostFunc<()>, index: F
         let bindings = &mut (*this).bindings;
         debug_assert!(bindings.len() < bindings.capacity());
         bindings.push(ExitBinding::new(store, host, vmctx, index.as_u32(), &stubs));
+        if let Some(binding) = bindings.last_mut() {
+            binding.cost = cost;
+        }
         let binding = bindings.as_mut_ptr().add(bindings.len() - 1);
         ExitBinding::tie(binding);
         let VMFuncRef { code, ctx, .. } = (*binding).func_ref;

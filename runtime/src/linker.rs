@@ -11,7 +11,7 @@ use crate::func::{AnyHostFunc, Func, dynamic_func};
 use crate::instance::Instance;
 use crate::instantiate::{self, Import};
 use crate::into_func::IntoFunc;
-use crate::module::Module;
+use crate::module::{Module, ModuleInner};
 use crate::named::initialize;
 use crate::shared_memory::SharedMemory;
 use crate::similar::nearest;
@@ -327,6 +327,23 @@ impl<T: 'static> Linker<T> {
             self.func_new(import.module, import.name, ty.clone(), move |_, _, _| bail!(message.clone()))?;
         }
         Ok(self)
+    }
+
+    /// The type of the host function that an import would get, if it is not the one that is wanted.
+    pub(crate) fn host_type(&self, module: &ModuleInner, import: &wasmc_environ::module::Import) -> Option<ExternType> {
+        let hosts = match self.lookup(&import.module, &import.name)? {
+            Definition::Extern(_) => return None,
+            Definition::Host(f) => std::slice::from_ref(f),
+            Definition::Overloads(list) => list,
+        };
+        let fits = |f: &Arc<AnyHostFunc>| {
+            let registry = self.engine.registry();
+            matches!(import.ty, EntityType::Func(ty) if registry.is_subtype(f.type_id, module.type_ids[ty.index()]))
+        };
+        if hosts.iter().any(fits) {
+            return None;
+        }
+        Some(ExternType::Func((*hosts.first()?.ty).clone()))
     }
 
     /// What is to be said about an import that nobody provides: also the `named` modules, which are yet to be instantiated, may

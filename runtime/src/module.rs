@@ -2,7 +2,7 @@
 //! stores of its engine.
 
 use crate::Result;
-use crate::artifact::{self, HostChecks};
+use crate::artifact::{self, ArtifactError, HostChecks};
 use crate::code::{Code, LoadedCode};
 use crate::config::Tier;
 use crate::engine::Engine;
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use wasmc_environ::artifact::{SectionKind, StubSet, feature_bits, tunable_bits};
 use wasmc_environ::decode::decode_and_validate;
+use wasmc_environ::jit::JitOptions;
 use wasmc_environ::module::{EntityIndex, Module as EnvModule};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::FuncKind;
@@ -278,7 +279,9 @@ impl Module {
                          (`Tier::Interpreted`), or load an artifact (`Module::from_artifact`)"
                     );
                 };
-                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &config.code_options())?).context("code made in memory")?;
+                let costs = if config.tunables.meter { engine.costs().get().cloned() } else { None };
+                let options = JitOptions { costs, ..config.code_options() };
+                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &options)?).context("code made in memory")?;
                 let env = code.take_module();
                 let wasm = if code.wasm().is_some() { WasmBytes::InCode } else { WasmBytes::Owned(bytes.into()) };
                 (env, Code::Loaded(Arc::new(code)), wasm)
@@ -311,7 +314,8 @@ impl Module {
     /// change it while it is in use. The checks find mistakes and damage, not malice.
     pub unsafe fn from_artifact(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_code(engine, artifact::open(path, &host_checks(engine))?, file_name(path)).with_context(|| path.display().to_string())
+        Self::from_code(engine, artifact::open(path, &host_checks(engine))?, path, file_name(path))
+            .with_context(|| path.display().to_string())
     }
 
     /// As [`Module::from_artifact`], from a file that is open for reading: what was found out about it is still true of it
@@ -324,10 +328,15 @@ impl Module {
     /// As [`Module::from_artifact`].
     pub unsafe fn from_artifact_file(engine: &Engine, file: std::fs::File, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_code(engine, artifact::open_file(file, path, &host_checks(engine))?, None).with_context(|| path.display().to_string())
+        let code = artifact::open_file(file, path, &host_checks(engine))?;
+        Self::from_code(engine, code, path, None).with_context(|| path.display().to_string())
     }
 
-    fn from_code(engine: &Engine, mut code: LoadedCode, name: Option<String>) -> Result<Self> {
+    fn from_code(engine: &Engine, mut code: LoadedCode, path: &Path, name: Option<String>) -> Result<Self> {
+        if engine.config().tunables.meter {
+            let agreed = engine.costs().agree(code.meta().costs.as_ref());
+            agreed.map_err(|e| ArtifactError { path: path.to_owned(), kind: e.into() })?;
+        }
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
@@ -336,6 +345,12 @@ impl Module {
         let env = code.take_module();
         let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
         Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts)?) })
+    }
+
+    /// Whether the code of an artifact is metered, which an engine has to be made for ([`Config::meter`](crate::Config::meter)).
+    /// `None` if the file is no artifact; why, loading it will say.
+    pub fn is_metered_artifact(path: impl AsRef<Path>) -> Option<bool> {
+        artifact::is_metered(path.as_ref())
     }
 
     /// The engine that the module was made with.
@@ -422,7 +437,8 @@ impl Module {
 
 fn host_checks(engine: &Engine) -> HostChecks {
     let config = engine.config();
-    HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() }
+    let checks = HostChecks { features: feature_bits(&config.features), trust_text: !config.verify_text, ..HostChecks::native() };
+    checks.for_meter(config.tunables.meter)
 }
 
 fn file_name(path: &Path) -> Option<String> {

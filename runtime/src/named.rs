@@ -7,15 +7,17 @@
 
 use crate::Result;
 use crate::context::{AsContext, AsContextMut};
+use crate::engine::Engine;
 use crate::error::{NameOwner, NameTaken, UnknownImport};
 use crate::instance::Instance;
+use crate::instantiate::{global_fits, incompatible};
 use crate::linker::{Linker, type_in};
-use crate::module::Module;
+use crate::module::{Module, ModuleInner};
 use crate::types::ExternType;
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use std::collections::HashMap;
 use std::fmt;
-use wasmc_environ::types::FuncType;
+use wasmc_environ::types::{EntityType, FuncType};
 
 /// As many imports of a link as the error about a circle lists.
 const MAX_LISTED: usize = 3;
@@ -85,7 +87,8 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     /// A [`NameTaken`] if two have one name, or the linker knows a module of that name; an [`ImportCircle`]; an
-    /// [`InvalidInitialize`]; an [`UnknownImport`] for what neither the linker nor one of the modules provides. In these cases nothing was instantiated. Otherwise as
+    /// [`InvalidInitialize`]; an [`UnknownImport`] for what neither the linker nor one of the modules provides; an
+    /// [`IncompatibleImport`](crate::IncompatibleImport), as [`Linker::check_imports`]. In these cases nothing was instantiated. Otherwise as
     /// [`Linker::module`]; then those that were instantiated before stay.
     pub fn modules(&mut self, mut store: impl AsContextMut<Data = T>, named: &[(&str, &Module)]) -> Result<Vec<Instance>> {
         let mut store = store.as_context_mut();
@@ -94,6 +97,7 @@ impl<T: 'static> Linker<T> {
             if let Some(unknown) = self.missing_imports(&store, named, module).into_iter().next() {
                 return Err(unknown.into());
             }
+            self.check_imports(named, module)?;
         }
         let mut instances: Vec<Option<Instance>> = vec![None; named.len()];
         for i in order {
@@ -110,10 +114,38 @@ impl<T: 'static> Linker<T> {
         let by_name: HashMap<&str, &Module> = named.iter().copied().collect();
         let imports = module.inner.env.imports.iter().enumerate();
         let missing = imports.filter(|(_, import)| match by_name.get(import.module.as_str()) {
-            Some(module) => module.inner.export(&import.name).is_none(),
-            None => !self.is_defined(&import.module, &import.name),
+            Some(module) if module.inner.export(&import.name).is_some() => false,
+            Some(_) if !self.shadows() => true,
+            _ => !self.is_defined(&import.module, &import.name),
         });
         missing.take(MAX_MISSING).map(|(i, _)| self.describe_unknown(module, i, named, |item| type_in(&store, item))).collect()
+    }
+
+    /// Whether what a module imports from the `named` modules, or as host functions, has the types that it wants, as far as
+    /// that is known before anything is instantiated: the sizes of tables and memories are not.
+    ///
+    /// # Errors
+    /// An [`IncompatibleImport`](crate::IncompatibleImport) for the first one that has not.
+    pub fn check_imports(&self, named: &[(&str, &Module)], module: &Module) -> Result<()> {
+        let by_name: HashMap<&str, &Module> = named.iter().copied().collect();
+        for import in &module.inner.env.imports {
+            let exported = by_name.get(import.module.as_str()).and_then(|m| Some((*m, m.inner.export(&import.name)?)));
+            let found = match exported {
+                Some((exporter, index)) => {
+                    let found = exporter.inner.env.entity_type(index);
+                    if fits(&module.inner, import.ty, &exporter.inner, found) {
+                        continue;
+                    }
+                    exporter.inner.engine_entity(found)
+                }
+                None => match self.host_type(&module.inner, import) {
+                    Some(found) => found,
+                    None => continue,
+                },
+            };
+            return Err(incompatible(&module.inner, import, found).into());
+        }
+        Ok(())
     }
 
     /// Whether modules can be given their names and be instantiated one after the other, as far as that can be known before.
@@ -127,6 +159,7 @@ impl<T: 'static> Linker<T> {
     fn order(&self, named: &[(&str, &Module)]) -> Result<Vec<usize>> {
         self.check_names(named)?;
         for (name, module) in named {
+            ensure!(Engine::same(module.engine(), self.engine()), "the module `{name}` was made with another engine than the linker");
             has_initialize(module).with_context(|| format!("cannot instantiate the module `{name}`"))?;
         }
         Ok(order(named)?)
@@ -185,6 +218,28 @@ pub(crate) fn initialize(mut store: impl AsContextMut, instance: Instance) -> Re
     match instance.get_func(&mut store, "_initialize") {
         Some(function) => function.call(&mut store, &[], &mut []),
         None => Ok(()),
+    }
+}
+
+/// Whether an export has the type that an import wants (specification 3.0, "Import Matching"), sizes left out.
+fn fits(importer: &ModuleInner, wanted: EntityType, exporter: &ModuleInner, found: EntityType) -> bool {
+    let registry = importer.engine.registry();
+    match (wanted, found) {
+        (EntityType::Func(wanted), EntityType::Func(found)) => {
+            registry.is_subtype(exporter.type_ids[found.index()], importer.type_ids[wanted.index()])
+        }
+        (EntityType::Tag(wanted), EntityType::Tag(found)) => exporter.type_ids[found.ty.index()] == importer.type_ids[wanted.ty.index()],
+        (EntityType::Global(wanted), EntityType::Global(found)) => {
+            global_fits(registry, importer.engine_global(wanted), exporter.engine_global(found))
+        }
+        (EntityType::Table(wanted), EntityType::Table(found)) => {
+            let (wanted, found) = (importer.engine_table(wanted), exporter.engine_table(found));
+            wanted.element == found.element && wanted.table64 == found.table64
+        }
+        (EntityType::Memory(wanted), EntityType::Memory(found)) => {
+            (wanted.memory64, wanted.shared, wanted.page_size_log2) == (found.memory64, found.shared, found.page_size_log2)
+        }
+        _ => false,
     }
 }
 

@@ -22,7 +22,7 @@ use wasmc_environ::vmoffsets::MemoryPlace;
 use wasmc_environ::*;
 
 /// Bulk operations on memory work on so many bytes at a time: between two pieces an interruption can be seen.
-const BULK_PIECE: usize = 16 << 20;
+const BULK_PIECE: usize = limits::UNINTERRUPTED_BYTES as usize;
 
 /// `-1` of `memory.grow` and `table.grow`.
 const GROW_FAILED: i64 = -1;

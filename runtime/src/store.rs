@@ -5,6 +5,7 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::error::{Error, ThrownException};
+use crate::fuel::{self, StoreMeter};
 use crate::func::{AnyHostFunc, ExitBinding};
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
@@ -99,6 +100,8 @@ pub struct StoreOpaque {
     pub(crate) stubs: Vec<KnownStubs>,
     /// Stack, activations, code ranges, the pending error: what running code needs.
     pub(crate) vm: VmStore,
+    /// Metering beside the counters in `vm`.
+    pub(crate) meter: StoreMeter,
     pub(crate) engine: Engine,
     /// What limits what the store may use, and how much it does.
     pub(crate) account: Account,
@@ -145,7 +148,8 @@ impl<T: 'static> Store<T> {
             host_funcs: Vec::new(),
             host_types: Vec::new(),
             stubs: Vec::new(),
-            vm: VmStore::new(engine.config()),
+            vm: VmStore::new(engine.config(), fuel::initial(engine)),
+            meter: StoreMeter::default(),
             engine: engine.clone(),
             account: Account::default(),
             data: std::ptr::null_mut(),

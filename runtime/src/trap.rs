@@ -2,6 +2,7 @@
 //! names are looked up when they are asked for, since most traps of programs that expect traps are never printed.
 
 use crate::code::Code;
+use crate::interp::LocalValue;
 use crate::module::ModuleInner;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -81,19 +82,46 @@ impl fmt::Display for Backtrace {
 }
 
 /// Names of functions by module, as far as they were needed: decoding a name section once a frame would take long.
-type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
+pub(crate) type Names = HashMap<*const ModuleInner, HashMap<FuncIndex, String>>;
 
 /// A frame of a backtrace.
 #[derive(Clone)]
 pub struct FrameInfo {
-    module: Arc<ModuleInner>,
-    func: FuncIndex,
-    offset: Option<u32>,
+    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) func: FuncIndex,
+    pub(crate) offset: Option<u32>,
+    /// Of an interpreted frame, where the configuration asks for it.
+    state: Option<Arc<FrameState>>,
+}
+
+/// What is known of an interpreted frame beyond where it is.
+pub(crate) struct FrameState {
+    /// Address of the `InstanceData`, to tell instances of the same module apart.
+    pub(crate) instance: usize,
+    /// Parameters and locals; `None` where a value cannot be shown.
+    pub(crate) locals: Box<[Option<LocalValue>]>,
 }
 
 impl FrameInfo {
     pub(crate) fn new(module: Arc<ModuleInner>, func: FuncIndex, offset: Option<u32>) -> Self {
-        Self { module, func, offset: offset.filter(|o| *o != u32::MAX) }
+        Self { module, func, offset: offset.filter(|o| *o != u32::MAX), state: None }
+    }
+
+    /// Adds what is known of an interpreted frame.
+    pub(crate) fn keep_state(&mut self, instance: usize, locals: Box<[Option<LocalValue>]>) {
+        self.state = Some(Arc::new(FrameState { instance, locals }));
+    }
+
+    pub(crate) fn state(&self) -> Option<&FrameState> {
+        self.state.as_deref()
+    }
+
+    pub(crate) fn module(&self) -> &Arc<ModuleInner> {
+        &self.module
+    }
+
+    pub(crate) fn func(&self) -> FuncIndex {
+        self.func
     }
 
     /// The function's index in its module; imports count.
@@ -106,7 +134,7 @@ impl FrameInfo {
         self.look_up_name(&mut Names::default())
     }
 
-    fn look_up_name(&self, names: &mut Names) -> Option<String> {
+    pub(crate) fn look_up_name(&self, names: &mut Names) -> Option<String> {
         let defined = self.module.env.defined_func(self.func)?;
         if let Code::Loaded(code) = &self.module.code
             && let Some(name) = code.function_name(defined)
@@ -130,6 +158,21 @@ impl FrameInfo {
             Some(name) => f.write_str(&name),
             None => write!(f, "<wasm function {}>", self.func.as_u32()),
         }
+    }
+
+    /// The WebAssembly binary that offsets refer to; `None` if the artifact was stripped of it.
+    pub fn module_wasm(&self) -> Option<&[u8]> {
+        self.module.wasm()
+    }
+
+    /// What is declared in the module.
+    pub(crate) fn env(&self) -> &wasmc_environ::Module {
+        &self.module.env
+    }
+
+    /// A number that only frames of the same module share, as long as one of them lives.
+    pub fn module_key(&self) -> usize {
+        Arc::as_ptr(&self.module).addr()
     }
 
     /// The module's name: the one in its name section, or the one that it was given when it was loaded.

@@ -4,6 +4,7 @@
 
 use crate::Result;
 use crate::config::Config;
+use crate::context::AsContext;
 use crate::engine::Engine;
 use crate::error::Exit;
 use crate::func::Func;
@@ -180,6 +181,24 @@ impl<T: 'static> Vm<T> {
     /// What modules can import from: for host functions, WASI, plug-ins.
     pub fn linker_mut(&mut self) -> &mut Linker<T> {
         &mut self.linker
+    }
+
+    /// The store and the linker, without the machine around them: to run with them what takes them whole, such as
+    /// [`Store::run_async`].
+    pub fn into_parts(self) -> (Store<T>, Linker<T>) {
+        (self.store, self.linker)
+    }
+
+    /// A machine of a store and its linker.
+    ///
+    /// # Errors
+    /// If they were made with different engines, or the linker has an instance of another store.
+    pub fn from_parts(store: Store<T>, linker: Linker<T>) -> Result<Self> {
+        ensure!(Engine::same(store.engine(), linker.engine()), "the linker was made with another engine than the store");
+        for (name, instance) in linker.instances() {
+            instance.check(store.as_context().opaque()).with_context(|| format!("the linker's module `{name}`"))?;
+        }
+        Ok(Self { store, linker })
     }
 
     /// Loads a WebAssembly binary.

@@ -68,6 +68,14 @@ pub struct Outcome {
 /// # Panics
 /// If the command cannot be started or does not end in time.
 pub fn run(command: &mut Command, limit: Duration) -> Outcome {
+    run_within(command, limit).unwrap_or_else(|| panic!("{command:?} did not end within {limit:?}"))
+}
+
+/// The same; `None` if the command does not end in time.
+///
+/// # Panics
+/// If the command cannot be started.
+pub fn run_within(command: &mut Command, limit: Duration) -> Option<Outcome> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (out, err) = (dir.path().join("stdout"), dir.path().join("stderr"));
     let file = |p: &Path| std::fs::File::create(p).expect("a temporary file");
@@ -81,15 +89,15 @@ pub fn run(command: &mut Command, limit: Duration) -> Outcome {
         if start.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{command:?} did not end within {limit:?}");
+            return None;
         }
         std::thread::sleep(Duration::from_millis(2));
     };
-    Outcome {
+    Some(Outcome {
         code: status.code(),
         stdout: std::fs::read(&out).unwrap_or_default(),
         stderr: String::from_utf8_lossy(&std::fs::read(&err).unwrap_or_default()).into_owned(),
-    }
+    })
 }
 
 /// A command with empty standard input.

@@ -128,7 +128,44 @@ fn missing_imports_are_known_before_anything_runs() {
         assert_eq!(missing[0].importer(), Some("user"));
         let error = linker.modules(&mut *store, &[("user", &user), ("lib", &lib)]).unwrap_err();
         assert!(error.is::<UnknownImport>(), "not the trap of the start function: {error:?}");
-        // Another type is found where it is imported; both are printed.
+        // Another type is found before anything runs, too, as far as types are known then.
+        let exports = r#"(module (func $f (export "f") (param i32)) (tag (export "t") (param i32))
+            (global (export "c") i32 (i32.const 0)) (global (export "m") (mut i32) (i32.const 0)) (global (export "r") (ref func) (ref.func $f))
+            (table (export "table") 2 funcref) (memory (export "memory") 1 2) (start $s) (func $s unreachable))"#;
+        let exports = module(engine, exports);
+        for wrong in [
+            r#""e" "f" (func (param i64))"#,
+            r#""e" "f" (global i32)"#,
+            r#""e" "t" (tag (param i64))"#,
+            r#""e" "c" (global (mut i32))"#,
+            r#""e" "c" (global i64)"#,
+            r#""e" "m" (global i32)"#,
+            r#""e" "table" (table 1 externref)"#,
+            r#""e" "memory" (memory i64 1)"#,
+            r#""host" "log" (func (param i64))"#,
+            r#""host" "log" (memory 1)"#,
+        ] {
+            let user = module(engine, &format!("(module (import {wrong}))"));
+            let error = linker.modules(&mut *store, &[("user", &user), ("e", &exports)]).unwrap_err();
+            assert!(error.is::<IncompatibleImport>(), "{wrong}: {error:?}");
+        }
+        for right in [
+            r#""e" "f" (func (param i32))"#,
+            r#""e" "t" (tag (param i32))"#,
+            r#""e" "c" (global i32)"#,
+            r#""e" "m" (global (mut i32))"#,
+            r#""e" "r" (global funcref)"#,
+            r#""e" "table" (table 9 funcref)"#,
+            r#""e" "memory" (memory 9)"#,
+            r#""host" "log" (func (param i32))"#,
+        ] {
+            let user = module(engine, &format!("(module (import {right}))"));
+            linker.check_imports(&[("e", &exports)], &user).expect(right);
+        }
+        let foreign = Engine::new(Config::new().tier(Tier::Interpreted)).unwrap();
+        let error = linker.modules(&mut *store, &[("foreign", &module(&foreign, "(module)"))]).unwrap_err();
+        assert!(error.to_string().contains("another engine"), "{error}");
+        // And where it is imported; both are printed.
         let lib = module(engine, r#"(module (func (export "add") (param i32)))"#);
         linker.module(&mut *store, "lib", &lib).unwrap();
         let user = module(engine, r#"(module $user (import "lib" "add" (func (param i64))))"#);
@@ -174,7 +211,7 @@ fn nothing_goes_before_those_who_use_it() {
         let error = linker.instantiate(&mut store, &similar).unwrap_err().to_string();
         assert!(error.ends_with("there is `a`.`next`"), "the type of what is gone is not known: {error}");
         // With the engine gone, too, only names are left.
-        let pre = linker.instantiate_pre(&module(engine, C)).err().expect("`b` is not defined").to_string();
+        let pre = linker.instantiate_pre(&module(engine, C)).expect_err("`b` is not defined").to_string();
         assert!(pre.contains("`b`.`store`"), "{pre}");
     });
 }

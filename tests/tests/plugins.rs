@@ -346,7 +346,7 @@ fn plugins_that_are_refused() {
         ("-DMODULE=\"\"", "the module's name is empty"),
         ("-DMODULE=\"\\xff\"", "the module's name is not UTF-8"),
         ("-DVERSION=0", "the version is null"),
-        ("-DFUNCTIONS=0", "the list of functions of `odd` is null, but should have 5 members"),
+        ("-DFUNCTIONS=0", "the list of functions of `odd` is null, but should have 6 members"),
         ("-DCOUNT=100001", "the list of functions of `odd` has 100001 members, more than 100000"),
         ("-DCOUNT=~0ull", "the list of functions of `odd` has 18446744073709551615 members, more than 100000"),
         ("-DFUNCTIONS=(const void*)((const char*)functions+1)", "the list of functions of `odd` is not aligned"),
@@ -425,7 +425,7 @@ fn the_header_is_the_crate() {
     }
     layout! {
         Value "wasmc_plugin_value" { of }
-        Host "wasmc_plugin_host" { memory_size memory_read memory_write set_error }
+        Host "wasmc_plugin_host" { memory_size memory_read memory_write set_error interrupted }
         Caller "wasmc_plugin_caller" {}
         Function "wasmc_plugin_function" { params param_count results result_count callback data }
         Descriptor "wasmc_plugin_descriptor_t" { struct_size module version functions function_count init fini }
@@ -495,6 +495,30 @@ fn on_the_command_line() {
     for (args, code, text) in cases {
         let outcome = go(&[args, &["both.wat"][..]].concat());
         assert!(outcome.code == Some(*code) && outcome.stderr.contains(text), "{args:?}: {:?} {}", outcome.code, outcome.stderr);
+    }
+}
+
+/// A function that works or waits ends when the program's time is up, whatever it returns then.
+#[test]
+fn time_is_up_in_a_plugin() {
+    if !have_cc() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    library(ODD, &dir, "odd.so", &[]);
+    let text = r#"(module (import "odd" "wait" (func $wait (param i32))) (func (export "run") (param i32) (call $wait (local.get 0))))"#;
+    std::fs::write(dir.path().join("wait.wat"), text).unwrap();
+    for tier in [&["--tier", "interpreted"][..], &["--tier", "compiled"]] {
+        for how in ["0", "1"] {
+            let outcome =
+                wasmc_run(dir.path(), &[tier, &["--timeout", "100ms", "--plugin", "odd.so", "--invoke", "run", "wait.wat", how]].concat());
+            assert!(
+                outcome.code == Some(124) && outcome.stderr.contains("still running after 100ms"),
+                "{how}: {:?} {}",
+                outcome.code,
+                outcome.stderr
+            );
+        }
     }
 }
 

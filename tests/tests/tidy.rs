@@ -42,6 +42,7 @@ fn floors() {
         ("runtime", &["wasmc-environ"]),
         ("compiler", &["wasmc-environ"]),
         ("wasi", &["wasmc-runtime"]),
+        ("capi", &["wasmc-compiler", "wasmc-environ", "wasmc-runtime", "wasmc-wasi"]),
         ("plugin/abi", &[]),
         ("plugin", &["wasmc-plugin-abi", "wasmc-runtime"]),
         ("cli", &["wasmc-compiler", "wasmc-environ", "wasmc-plugin", "wasmc-runtime", "wasmc-wasi"]),
@@ -116,6 +117,7 @@ fn unsafe_rooms() {
     // The compiler runs code only in its own tests.
     let rooms = [
         "runtime/src/",
+        "capi/src/",
         "cli/src/commands/run.rs",
         "cli/src/cache.rs",
         "cli/src/commands/run/modules.rs",

@@ -88,6 +88,38 @@ fn registered_in_any_order() {
     });
 }
 
+/// An asynchronous call takes the machine apart and gives it back; a cancelled one leaves a store that says so.
+#[test]
+fn machines_run_asynchronously() {
+    on_every_tier(|engine| {
+        let mut vm = Vm::new(engine, ());
+        let math = vm.load(wasm(MATH)).unwrap().validate().unwrap();
+        vm.register("math", &math).unwrap();
+        let endless = wasm(
+            r#"(module (import "math" "add" (func $add (param i32 i32) (result i32)))
+            (func (export "run") (result i32) (call $add (i32.const 2) (i32.const 3))) (func (export "spin") (loop $l (br $l))))"#,
+        );
+        let endless = vm.load(endless).unwrap().validate().unwrap();
+        let instance = vm.instantiate(&endless).unwrap().instance();
+        let [run, spin] = ["run", "spin"].map(|name| instance.get_func(vm.store_mut(), name).unwrap());
+        let (store, linker) = vm.into_parts();
+        let (store, result) = run.call_async(store, vec![]).unwrap().get().unwrap();
+        assert_eq!(result.unwrap()[0].i32(), Some(5));
+        let mut vm = Vm::from_parts(store, linker).unwrap();
+        assert_eq!(vm.run_registered("math", "calls", &[]).unwrap()[0].i32(), Some(101));
+        let (store, linker) = vm.into_parts();
+        let call = spin.call_async(store, vec![]).unwrap();
+        assert!(!call.wait_for(Duration::from_millis(20)));
+        call.cancel();
+        let (store, result) = call.get().unwrap();
+        assert_eq!(trap(&result.unwrap_err()), TrapCode::Interrupt);
+        assert!(store.is_interrupted());
+        let mut vm = Vm::from_parts(store, linker.clone()).unwrap();
+        assert!(vm.run_registered("math", "calls", &[]).is_err() && vm.registered().len() == 1);
+        assert!(Vm::from_parts(Store::new(engine, ()), linker).is_err(), "the linker belongs to another store");
+    });
+}
+
 /// A valid module is made once, and used by any number of machines, on several threads and after one another.
 #[test]
 fn a_module_serves_many_machines() {

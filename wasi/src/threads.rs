@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use wasmc_runtime::{
     Caller, Engine, Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, MemoryType, Module, ResourceLimiter, Result,
-    SharedMemory, Store, ValType,
+    SharedMemory, Stats, Store, ValType,
 };
 
 /// The module and the name that programs import.
@@ -43,6 +43,7 @@ pub struct WasiThreads<T: 'static> {
     /// A number was given back.
     freed: Condvar,
     ended: AtomicBool,
+    counted: Mutex<Stats>,
     fork: Box<dyn Fn(&mut T) -> T + Send + Sync>,
     on_end: Box<dyn Fn(Error) + Send + Sync>,
     /// What is done with the store of each new thread.
@@ -176,6 +177,7 @@ impl<T: Send + 'static> WasiThreads<T> {
             ids: Mutex::default(),
             freed: Condvar::new(),
             ended: AtomicBool::new(false),
+            counted: Mutex::default(),
             fork: Box::new(fork),
             on_end: Box::new(on_end),
             on_store: OnceLock::new(),
@@ -184,7 +186,13 @@ impl<T: Send + 'static> WasiThreads<T> {
         // Weak: the program's imports, which `this` keeps, keep this function.
         let threads = Arc::downgrade(&this);
         linker.func_wrap(SPAWN.0, SPAWN.1, move |mut caller: Caller<'_, T>, argument: i32| {
-            Weak::upgrade(&threads).and_then(|threads| threads.spawn(caller.data_mut(), argument)).unwrap_or(REFUSED)
+            // A thread burns half of what its parent has left, so that all of them together cannot burn more than was given.
+            let fuel = caller.split_fuel();
+            let spawned = Weak::upgrade(&threads).and_then(|threads| threads.spawn(caller.data_mut(), argument, fuel));
+            if let (None, Some(fuel)) = (spawned, fuel) {
+                caller.return_fuel(fuel);
+            }
+            spawned.unwrap_or(REFUSED)
         })?;
         let program = linker.instantiate_pre(module)?;
         if let Some(import) = program.bound_to_a_store() {
@@ -208,6 +216,11 @@ impl<T: Send + 'static> WasiThreads<T> {
         for handle in self.handles.lock().unwrap_or_else(PoisonError::into_inner).values() {
             handle.interrupt();
         }
+    }
+
+    /// What the threads that have ended counted, the first one not among them.
+    pub fn stats(&self) -> Stats {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many threads live, the first one not counted.
@@ -234,7 +247,7 @@ impl<T: Send + 'static> WasiThreads<T> {
     }
 
     /// Starts a thread; its number.
-    fn spawn(self: Arc<Self>, data: &mut T, argument: i32) -> Option<i32> {
+    fn spawn(self: Arc<Self>, data: &mut T, argument: i32, fuel: Option<u64>) -> Option<i32> {
         if self.ended.load(Ordering::Relaxed) {
             return None;
         }
@@ -244,7 +257,7 @@ impl<T: Send + 'static> WasiThreads<T> {
         let data = (live.threads.fork)(data);
         let thread = std::thread::Builder::new().name(format!("wasi-thread-{id}")).stack_size(HOST_STACK);
         let spawned = thread.spawn(move || {
-            let run = AssertUnwindSafe(|| live.threads.run(data, id, argument));
+            let run = AssertUnwindSafe(|| live.threads.run(data, id, argument, fuel));
             // A panic would otherwise end this thread alone, and the program would wait for it.
             let result = catch_unwind(run).unwrap_or_else(|_| Err(Error::msg("internal error: a thread of the program panicked")));
             if let Err(error) = result
@@ -258,12 +271,15 @@ impl<T: Send + 'static> WasiThreads<T> {
     }
 
     /// What a thread does.
-    fn run(&self, data: T, id: u32, argument: i32) -> Result<()> {
+    fn run(&self, data: T, id: u32, argument: i32, fuel: Option<u64>) -> Result<()> {
         // `new` has set it before anybody could spawn.
         let Some(program) = self.program.get() else { return Ok(()) };
         let mut store = Store::new(&self.engine, data);
         if let Some(f) = self.on_store.get() {
             f(&mut store);
+        }
+        if let Some(fuel) = fuel {
+            store.set_fuel(fuel)?;
         }
         let handle = store.interrupt_handle()?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(id, handle.clone());
@@ -271,9 +287,12 @@ impl<T: Send + 'static> WasiThreads<T> {
         if self.ended.load(Ordering::SeqCst) {
             handle.interrupt();
         }
-        let instance = program.instantiate(&mut store)?;
-        let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY)?;
-        entry.call(&mut store, (id as i32, argument))
+        let outcome = program.instantiate(&mut store).and_then(|instance| {
+            let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY)?;
+            entry.call(&mut store, (id as i32, argument))
+        });
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).add_counts(&store.stats());
+        outcome
     }
 }
 

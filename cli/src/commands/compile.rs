@@ -62,6 +62,8 @@ pub struct Opts {
     /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    meter: crate::meter::CompileOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -94,7 +96,8 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         interpret: opts.interpret.clone(),
         inlining: (&opts.inline).into(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, ..Tunables::default() },
+        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, meter: opts.meter.meter(), ..Tunables::default() },
+        costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: Some(&update),
     };

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod compile;
 pub mod completions;
+pub mod inspect;
 pub mod man;
 pub mod run;
 pub mod settings;

@@ -9,7 +9,7 @@ use crate::invoke::InvokeOpts;
 use crate::limits::LimitOpts;
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
 use crate::timeout::TimeoutOpts;
-use crate::{cache, report, trace};
+use crate::{cache, coredump, profile, report, trace};
 use anyhow::{Context, Result};
 use modules::{ModuleOpts, Named};
 use std::ffi::OsString;
@@ -21,9 +21,7 @@ use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{
     Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
 };
-use wasmc_wasi::{
-    BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads,
-};
+use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
 /// Run an artifact or a module as a WASI program.
 #[derive(clap::Args)]
@@ -104,6 +102,12 @@ pub struct Opts {
     /// Do not hash an artifact's code before running it: for artifacts in folders that nobody else can write to.
     #[arg(long)]
     trust_artifacts: bool,
+    #[command(flatten)]
+    profile: profile::ProfileOpts,
+    #[command(flatten)]
+    coredump: coredump::CoreDumpOpts,
+    #[command(flatten)]
+    meter: crate::meter::RunOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -138,15 +142,18 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         .tier(tier)
         .interpret(opts.interpret.clone())
         .verify_text_hash(!opts.trust_artifacts)
+        .keep_locals(opts.coredump.wanted())
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
-    let config = opts.trace.configure(opts.limits.configure(config))?;
+    opts.coredump.check()?;
+    let config = opts.trace.configure(opts.meter.configure(opts.limits.configure(config), &opts.file)?)?;
     let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     let plugins = opts.modules.plugins(&mut linker)?;
     let main = load(&engine, &opts, &opts.file)?;
     let named = opts.modules.load(&plugins, |path| load(&engine, &opts, path))?;
-    opts.trace.check(named.iter().map(|m| (&m.module, &*m.path)).chain([(&main, &*opts.file)]))?;
+    opts.trace.check(named.iter().map(|m| (&m.module, m.path)).chain([(&main, &*opts.file)]))?;
 
+    opts.profile.start(&opts.file, named.iter().map(|m| &m.module).chain([&main]))?;
     let tracer = opts.trace.wasi();
     for module in named.iter().map(|m| &m.module).chain([&main]) {
         wasmc_wasi::add_imports_to_linker(&mut linker, module, |host: &mut Host| &mut host.wasi, tracer.as_ref())?;
@@ -156,8 +163,11 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     if let Some(limits) = &limits {
         store.limiter(limits.clone());
     }
+    opts.meter.begin(&mut store)?;
     let _armed = opts.timeout.arm(&store)?;
     let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
+    opts.coredump.write(Some(&store), &outcome, &opts.file);
+    opts.meter.report(&mut store);
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
         std::mem::forget((store, linker, main));
@@ -185,6 +195,7 @@ fn program(words: Vec<OsString>) -> Result<(PathBuf, Vec<OsString>)> {
 fn first_to_end() {
     static END: Mutex<()> = Mutex::new(());
     std::mem::forget(END.lock());
+    profile::finish();
 }
 
 /// Lets the program start threads, if it asks for them and it is granted.
@@ -209,9 +220,12 @@ fn threads(
         ));
     }
     let fork = |host: &mut Host| Host { wasi: host.wasi.share().context() };
-    let on_end = |error| {
+    let (coredump, file) = (opts.coredump.clone(), opts.file.clone());
+    let on_end = move |error| {
         first_to_end();
-        let code = finish(Err(error)).unwrap_or_else(|e| {
+        let outcome = Err(error);
+        coredump.write(None::<Store<Host>>, &outcome, &file);
+        let code = finish(outcome).unwrap_or_else(|e| {
             report::error(&e);
             ExitCode::of(&e)
         });
@@ -308,7 +322,10 @@ fn start(
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let _threads = threads(opts, linker, main, limits)?;
+    let threads = threads(opts, linker, main, limits)?;
+    if let Some(threads) = threads.clone() {
+        opts.meter.add_threads(move || threads.stats());
+    }
     let instance = linker.instantiate(&mut *store, main).map_err(|e| match e.is::<IncompatibleImport>() {
         true => e.context(format!("cannot link {}", opts.file.display())),
         false => e,

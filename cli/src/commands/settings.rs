@@ -2,8 +2,8 @@
 //! environment variables that wasmc looks at. The lists are those that the validator, the compiler and the command line expand,
 //! so that they cannot say anything else than those do.
 
-use crate::cache;
 use crate::exit::{ExitCode, with_code};
+use crate::{cache, limits};
 use anyhow::Result;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -52,14 +52,16 @@ fn text() -> String {
     for feature in Features::ALL {
         line(format!("  {:<20} {}   {}", feature.name, if feature.default { 'y' } else { 'n' }, feature.description.trim()));
     }
-    line("\nLimits of a program under WASI (wasmc run --limit NAME=NUMBER):".into());
-    let limits = WasiLimits::default();
-    for (name, what) in WasiLimits::NAMES {
-        let value = match limits.get(name) {
-            Some(u64::MAX) | None => "none".to_owned(),
-            Some(value) => value.to_string(),
+    line("\nLimits of a run (wasmc run --limit NAME=VALUE):".into());
+    let wasi = WasiLimits::default();
+    for (name, what) in limits::names() {
+        let default = match wasi.get(name) {
+            // Their text says it.
+            None => String::new(),
+            Some(u64::MAX) => " [default: no limit]".into(),
+            Some(value) => format!(" [default: {value}]"),
         };
-        line(format!("  {name:<20} {value:<10} {what}"));
+        line(format!("  {name:<20} {what}{default}"));
     }
     line("\nThis machine (wasmc compile --target TRIPLE --cpu CPU for others):".into());
     line(format!("  {:<20} {}", "target", target_lexicon::Triple::host()));

@@ -7,6 +7,7 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::{Builtin, BuiltinType};
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
+use wasmc_environ::costs::CostTable;
 use wasmc_environ::types::{AbiSignature, AbiType, FuncType};
 use wasmc_environ::vmoffsets::VMOffsets;
 use wasmc_environ::{FuncIndex, GlobalIndex, Module, TableIndex, Tunables, TypeIndex};
@@ -19,6 +20,8 @@ pub struct ModuleEnv<'a> {
     pub offsets: &'a VMOffsets,
     /// Options that change code.
     pub tunables: &'a Tunables,
+    /// What instructions cost in metered code, if not 1 each.
+    pub costs: Option<&'a CostTable>,
     /// The target.
     pub isa: &'a dyn TargetIsa,
     /// Whether `f32.ceil` and its like are instructions; else Cranelift would call library functions that know no
@@ -49,6 +52,7 @@ impl<'a> ModuleEnv<'a> {
             module,
             offsets,
             tunables,
+            costs: None,
             isa,
             has_rounding: has("has_sse41"),
             has_ssse3: has("has_ssse3"),

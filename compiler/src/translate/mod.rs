@@ -13,6 +13,7 @@ mod control;
 mod convert;
 mod env;
 mod exception;
+mod fuel;
 mod global;
 mod legacy;
 mod memory;
@@ -36,7 +37,7 @@ mod robust_tests;
 mod tests;
 
 pub use env::{ModuleEnv, clif_type};
-pub use trap::{from_clif, trap_code};
+pub use trap::{access_of, from_clif, trap_code};
 
 use crate::symbols::Symbol;
 use control::Frame;
@@ -58,6 +59,8 @@ pub struct TranslateContext {
     validator: FuncValidatorAllocations,
     operators: OperatorsReaderAllocations,
     buffers: Buffers,
+    /// Offsets of the accesses to memories in the function that was translated last, if that is metered.
+    pub accesses: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -100,9 +103,6 @@ fn translate_body(
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
     let start = body.range().start;
-    if env.tunables.meter {
-        return Err(DecodeError::unsupported("counting instructions in compiled code", start).into());
-    }
     let func = env.module.func_index(index);
     out.clear();
     out.name = UserFuncName::User(Symbol::Function(func).to_name());
@@ -125,6 +125,9 @@ fn translate_body(
     }
 
     t.trace_enter(func)?;
+    t.accesses = std::mem::take(&mut cx.accesses);
+    t.accesses.clear();
+    t.begin_metering(body);
 
     let mut reader = locals.get_binary_reader();
     reader.set_features(*validator.features());
@@ -133,12 +136,13 @@ fn translate_body(
         let (op, offset) = operators.read_with_offset().map_err(DecodeError::from)?;
         validator.op(offset, &op).map_err(DecodeError::from)?;
         t.set_offset(offset)?;
-        t.operator(&op)?;
+        t.metered_operator(&op)?;
     }
     operators.finish().map_err(DecodeError::from)?;
     cx.operators = operators.into_allocations();
 
-    let FuncTranslator { builder, mut buffers, .. } = t;
+    let FuncTranslator { builder, mut buffers, accesses, .. } = t;
+    cx.accesses = accesses;
     builder.finalize(env.isa.frontend_config());
     buffers.clear();
     cx.builder = builder_cx;
@@ -179,6 +183,10 @@ pub(super) struct FuncTranslator<'a, 'm> {
     tries: Option<std::vec::IntoIter<legacy::TryShape>>,
     /// The hints for the branches to come.
     hints: &'a [BranchHint],
+    /// What metered code charges for.
+    meter: fuel::Meter,
+    /// In metered code, offsets of the accesses to memories.
+    accesses: Vec<u32>,
     /// Whether the current block is only reached by branches that are unlikely.
     cold: bool,
     /// How many operands all branches so far carry and all blocks take.
@@ -222,6 +230,8 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             dead_depth: 0,
             tries: None,
             hints: &[],
+            meter: fuel::Meter::default(),
+            accesses: Vec::new(),
             cold: false,
             carried: 0,
             touched: 0,

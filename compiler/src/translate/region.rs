@@ -6,7 +6,7 @@
 
 use super::FuncTranslator;
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, AliasRegionSet, Endianness, MemFlagsData};
-use wasmc_environ::{GlobalIndex, MemoryIndex, TrapCode};
+use wasmc_environ::{GlobalIndex, MemoryIndex};
 
 /// A disjoint part of the state.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Region {
     Exceptions,
     /// Slots of the frame that hold references across calls.
     Roots,
+    /// Counters of metered code.
+    Meter,
     /// A memory, by its index; imported ones and those above a limit share one.
     Memory(MemoryIndex),
     /// A global, by its index; imported ones and those above a limit share one.
@@ -42,6 +44,7 @@ impl Region {
             Self::Tables => 2,
             Self::Exceptions => 3,
             Self::Roots => 4,
+            Self::Meter => 5,
             Self::Memory(i) => own(MEMORIES, i.as_u32()),
             Self::Global(i) => own(GLOBALS, i.as_u32()),
         }
@@ -53,6 +56,7 @@ impl Region {
             2 => "tables",
             3 => "exceptions",
             4 => "roots",
+            5 => "counters",
             MEMORIES => "imported memories",
             id if id < GLOBALS => "memory",
             GLOBALS => "imported globals",
@@ -94,7 +98,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Flags of an access to a memory, of any alignment, where a fault means an access out of bounds.
     pub(super) fn memory_flags(&mut self, memory: MemoryIndex) -> MemFlagsData {
-        let code = super::trap::trap_code(TrapCode::MemoryOutOfBounds);
+        let code = self.access_code();
         MemFlagsData::new()
             .with_endianness(Endianness::Little)
             .with_trap_code(Some(code))

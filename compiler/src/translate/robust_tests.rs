@@ -202,8 +202,8 @@ fn invalid_and_unsupported_functions_are_errors() {
         let f = functions.into_iter().next().unwrap();
         assert_eq!(translate_function(&env, &mut cx, DefinedFuncIndex::from_u32(0), f, &mut func).is_err(), fails);
     }
-    let metered = Options { tunables: Tunables { meter: true, ..Tunables::default() }, ..Options::default() };
-    assert!(translate_with(&good, &*isa, true, &metered).unwrap_err().to_string().contains("not supported"));
+    let traced = Options { tunables: Tunables { trace: true, ..Tunables::default() }, ..Options::default() };
+    assert!(translate_with(&good, &*isa, true, &traced).unwrap_err().to_string().contains("not supported"));
 }
 
 /// Bytes of the code of small programs changed at random: always an error or valid CLIF, never a panic.

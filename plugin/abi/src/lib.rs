@@ -108,6 +108,8 @@ pub struct Host {
     pub memory_write: unsafe extern "C" fn(*mut Caller, u64, *const c_void, u64) -> i32,
     /// Says why the call fails; the message is copied.
     pub set_error: unsafe extern "C" fn(*mut Caller, *const c_char, u64),
+    /// Whether the program is to end: not 0 if so.
+    pub interrupted: unsafe extern "C" fn(*mut Caller) -> i32,
 }
 
 /// Whoever called: what follows is the host's own.
@@ -227,6 +229,13 @@ impl Call<'_> {
         unsafe { (self.host().memory_size)(self.caller) }
     }
 
+    /// Whether the program is to end, because its time is up or somebody has interrupted it: a function that works for long asks
+    /// now and then, and returns soon if so, with whatever result.
+    pub fn interrupted(&self) -> bool {
+        // SAFETY: the caller is valid during the call.
+        unsafe { (self.host().interrupted)(self.caller) != 0 }
+    }
+
     /// A copy of bytes of the caller's memory.
     ///
     /// # Errors
@@ -338,4 +347,160 @@ macro_rules! export {
             }
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    static STARTED: AtomicI32 = AtomicI32::new(0);
+
+    unsafe extern "C" fn start() -> i32 {
+        STARTED.fetch_add(1, Ordering::Relaxed);
+        0
+    }
+
+    unsafe extern "C" fn end() {
+        STARTED.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Gives each argument back, last first.
+    fn turn(call: &mut Call<'_>) -> Result<(), String> {
+        call.set_v128(0, call.v128(4)?)?;
+        call.set_f64(1, call.f64(3)?)?;
+        call.set_f32(2, call.f32(2)?)?;
+        call.set_i64(3, call.i64(1)?)?;
+        call.set_i32(4, call.i32(0)?)
+    }
+
+    /// Does what its argument says.
+    fn act(call: &mut Call<'_>) -> Result<(), String> {
+        match call.i32(0)? {
+            0 => call.i64(0).map(drop),
+            1 => call.i32(1).map(drop),
+            2 => call.set_i32(0, 1),
+            3 => call.read(u64::MAX, 2).map(drop),
+            4 => call.read(0, u64::MAX).map(drop),
+            5 if call.interrupted() => std::panic::panic_any(7),
+            6 => {
+                let bytes = call.read(2, 3)?;
+                call.write(0, &bytes)?;
+                call.write(7, &bytes)
+            }
+            _ => panic!("{}", "said"),
+        }
+    }
+
+    export! {
+        module: "unit",
+        version: "2",
+        functions: { "turn": [I32, I64, F32, F64, V128] -> [V128, F64, F32, I64, I32] = turn, "act": [I32,] -> [] = act },
+        init: start, fini: end,
+    }
+
+    thread_local! {
+        static MEMORY: RefCell<[u8; 8]> = const { RefCell::new([0, 1, 2, 3, 4, 5, 6, 7]) };
+        static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+
+    unsafe extern "C" fn size(_: *mut Caller) -> u64 {
+        8
+    }
+
+    unsafe extern "C" fn read(_: *mut Caller, address: u64, to: *mut c_void, size: u64) -> i32 {
+        MEMORY.with_borrow(|m| {
+            let Some(from) = m.get(address as usize..).and_then(|m| m.get(..size as usize)) else { return -1 };
+            // SAFETY: the caller gives a buffer of this size.
+            unsafe { to.cast::<u8>().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+            0
+        })
+    }
+
+    unsafe extern "C" fn write(_: *mut Caller, address: u64, from: *const c_void, size: u64) -> i32 {
+        MEMORY.with_borrow_mut(|m| {
+            let Some(to) = m.get_mut(address as usize..).and_then(|m| m.get_mut(..size as usize)) else { return -1 };
+            // SAFETY: the caller gives a buffer of this size.
+            unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from.cast(), to.len()) };
+            0
+        })
+    }
+
+    unsafe extern "C" fn say(_: *mut Caller, message: *const c_char, size: u64) {
+        // SAFETY: the caller gives a message of this size.
+        let bytes = unsafe { std::slice::from_raw_parts(message.cast::<u8>(), size as usize) };
+        SAID.set(String::from_utf8_lossy(bytes).into_owned());
+    }
+
+    unsafe extern "C" fn late(_: *mut Caller) -> i32 {
+        1
+    }
+
+    static HOST: Host = Host {
+        struct_size: size_of::<Host>() as u32,
+        reserved: 0,
+        memory_size: size,
+        memory_read: read,
+        memory_write: write,
+        set_error: say,
+        interrupted: late,
+    };
+
+    fn invoke(function: usize, args: &[Value], results: &mut [Value]) -> Result<(), String> {
+        // SAFETY: the descriptor is that of this module.
+        let functions =
+            unsafe { std::slice::from_raw_parts(wasmc_plugin_descriptor.functions, wasmc_plugin_descriptor.function_count as usize) };
+        let callback = functions[function].callback.expect("a function");
+        let mut caller = Caller { host: &HOST };
+        // SAFETY: the arrays are those of the function's type.
+        let status = unsafe { callback(&raw mut caller, functions[function].data, args.as_ptr(), results.as_mut_ptr()) };
+        if status == OK { Ok(()) } else { Err(SAID.take()) }
+    }
+
+    #[test]
+    fn values_come_and_go() {
+        let bits = [0xffff_fff9, 0x8000_0000_0000_0001, 0x3fc0_0000, 0x7ff8_0000_0000_0001, u128::MAX - 5];
+        let types = [I32, I64, F32, F64, V128];
+        let args: Vec<Value> = types.iter().zip(bits).map(|(ty, bits)| Value::new(*ty, bits)).collect();
+        let mut results = [Value::NONE; 5];
+        invoke(0, &args, &mut results).unwrap();
+        for (i, result) in results.iter().enumerate() {
+            assert_eq!((result.ty, result.bits()), (types[4 - i], bits[4 - i]));
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_is_said() {
+        let outcome = |what: u32| invoke(1, &[Value::new(I32, what.into())], &mut []);
+        for (what, said) in [
+            (0, "argument 0 has another type than the function takes it for"),
+            (1, "the function has no argument 1"),
+            (2, "the function has no result 0"),
+            (3, "2 bytes at 0xffffffffffffffff are outside the program's memory"),
+            (4, "18446744073709551615 bytes at 0x0 are outside the program's memory"),
+            (5, "panicked: no message"),
+            (6, "3 bytes at 0x7 are outside the program's memory"),
+            (7, "panicked: said"),
+        ] {
+            assert_eq!(outcome(what), Err(said.to_owned()), "{what}");
+        }
+        assert_eq!(MEMORY.take(), [2, 3, 4, 3, 4, 5, 6, 7], "what was inside was written, what was not was left");
+    }
+
+    #[test]
+    fn the_descriptor_is_whole() {
+        let d = &wasmc_plugin_descriptor;
+        assert_eq!((d.abi_version, d.struct_size as usize, d.function_count), (ABI_VERSION, size_of::<Descriptor>(), 2));
+        // SAFETY: the macro ends its strings.
+        let names = unsafe { [d.module, d.version, (*d.functions).name, (*d.functions.add(1)).name].map(|s| std::ffi::CStr::from_ptr(s)) };
+        assert_eq!(names, [c"unit", c"2", c"turn", c"act"]);
+        // SAFETY: they are the functions above.
+        unsafe {
+            assert_eq!(d.init.map(|f| f()), Some(0));
+            assert_eq!(STARTED.load(Ordering::Relaxed), 1);
+            d.fini.expect("an end")();
+        }
+        assert_eq!(STARTED.load(Ordering::Relaxed), 0);
+    }
 }

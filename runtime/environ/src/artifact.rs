@@ -3,6 +3,7 @@
 //!
 //! All numbers are little endian. Section offsets equal addresses from the start of the mapping.
 
+use crate::costs::CostTable;
 use crate::index::SharedTypeIndex;
 use crate::module::Module;
 use crate::types::AbiSignature;
@@ -12,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of the header.
 pub const MAGIC: [u8; 8] = *b"\x7fwasmc\0\x01";
 /// Version of this format: changed with every change of what generated code and the loader must agree on.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// File offset of the header: behind the ELF header and the program headers.
 pub const HEADER_OFFSET: usize = 0x400;
 /// Number of entries in the header's section table.
@@ -265,6 +266,8 @@ pub struct ArtifactMeta {
     pub data_section: bool,
     /// Offset of each closed table in `RoData`, by `TableIndex`; `u32::MAX` where there is none.
     pub closed_offsets: Vec<u32>,
+    /// What instructions cost in metered code, if not 1 each.
+    pub costs: Option<CostTable>,
 }
 
 /// The bits of the header's `tunables`.

@@ -1,9 +1,11 @@
 //! The seam between the runtime and a compiler: the runtime asks for code through this trait and never links Cranelift.
 
 use crate::artifact::{ArtifactMeta, SectionKind};
+use crate::costs::CostTable;
 use crate::features::Features;
 use crate::tunables::Tunables;
 use std::any::Any;
+use std::sync::Arc;
 
 /// Which functions a compilation leaves to the interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct JitOptions {
     pub features: Features,
     /// Options that change code.
     pub tunables: Tunables,
+    /// What instructions cost in metered code, if not 1 each.
+    pub costs: Option<Arc<CostTable>>,
 }
 
 /// Code in executable memory with the same sections as an artifact.

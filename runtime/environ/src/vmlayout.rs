@@ -187,6 +187,28 @@ pub struct VMStoreContext {
     /// The routine `raise`: `extern "C" fn(store: *mut VMStoreContext, status: u64) -> !`. It stands here as well as among
     /// the builtins because an exit stub may have no `VMContext` to find those through.
     pub raise: *const u8,
+    /// What metered code keeps.
+    pub meter: VMMeter,
+}
+
+/// The counters of metered code. While native code runs, the pinned register holds `fuel`, and stubs that leave native code
+/// bring this one up to date; the other counters are always here.
+#[derive(Copy, Clone, Debug)]
+#[repr(C)]
+pub struct VMMeter {
+    /// Fuel that is left. Never negative.
+    pub fuel: i64,
+    /// Instructions that were charged for, if they are counted apart from their cost.
+    pub instructions: u64,
+    /// Functions that were entered.
+    pub calls: u64,
+    /// Not 0 if the host's functions are counted, charged for or timed.
+    pub watch_host: u64,
+}
+
+impl VMMeter {
+    /// Nothing is counted yet, and fuel never ends: counting and limiting are the same code.
+    pub const UNLIMITED: Self = Self { fuel: i64::MAX, instructions: 0, calls: 0, watch_host: 0 };
 }
 
 /// Header of an exception object; the payload follows in 16-byte `ValRaw` slots at `EXN_PAYLOAD_OFFSET`.
@@ -293,6 +315,9 @@ pub mod offsets {
         STORE_LAST_EXIT_FP = VMStoreContext.last_exit_fp;
         STORE_HOST_STACK_LIMIT = VMStoreContext.host_stack_limit;
         STORE_RAISE = VMStoreContext.raise;
+        STORE_FUEL = VMStoreContext.meter.fuel;
+        STORE_INSTRUCTIONS = VMStoreContext.meter.instructions;
+        STORE_CALLS = VMStoreContext.meter.calls;
         STORE_TAIL_ENTRY = VMStoreContext.tail.entry;
         STORE_TAIL_CODE = VMStoreContext.tail.code;
         STORE_TAIL_CTX = VMStoreContext.tail.ctx;

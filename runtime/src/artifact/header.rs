@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 pub(super) const HEADER_END: usize = HEADER_OFFSET + size_of::<Header>();
 
 /// Names of the bits of `artifact::tunable_bits`, in order.
-const TUNABLE_NAMES: &[&str] = &["static-memory", "spectre-tables", "meter", "trace"];
+pub(super) const TUNABLE_NAMES: &[&str] = &["static-memory", "spectre-tables", "meter", "trace"];
 
 /// What an artifact is held against: this machine and the engine's configuration.
 #[derive(Clone, Debug)]
@@ -51,6 +51,19 @@ impl HostChecks {
         }
     }
 }
+
+impl HostChecks {
+    /// The same for an engine that meters, or does not: all its code has to.
+    pub(crate) fn for_meter(self, on: bool) -> Self {
+        if !on {
+            return self;
+        }
+        Self { served_tunables: self.served_tunables | METER_BIT, needed_tunables: self.needed_tunables | METER_BIT, ..self }
+    }
+}
+
+/// The bit of `Tunables::meter` in a header.
+pub(super) const METER_BIT: u64 = 1 << 2;
 
 macro_rules! detect {
     ($name:expr, $mac:ident: $($feature:tt)*) => {
@@ -92,12 +105,12 @@ fn low_bits(count: usize) -> u64 {
 }
 
 /// Names of the bits that are set; one that has no name is called by its number.
-fn bit_names(bits: u64, name: impl Fn(usize) -> Option<&'static str>) -> Vec<String> {
+pub(super) fn bit_names(bits: u64, name: impl Fn(usize) -> Option<&'static str>) -> Vec<String> {
     (0..64usize).filter(|i| bits & (1 << i) != 0).map(|i| name(i).map_or_else(|| format!("number {i}"), str::to_owned)).collect()
 }
 
 /// A string that is padded with zeros; control characters, which only a damaged header has, are escaped.
-fn padded(bytes: &[u8]) -> String {
+pub(super) fn padded(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     bytes[..end].escape_ascii().to_string()
 }
@@ -115,6 +128,15 @@ fn foreign(start: &[u8]) -> Kind {
 /// The header in the first `HEADER_END` bytes (fewer if the file is shorter) of a file of `file_size` bytes, once it has
 /// passed every check.
 pub(super) fn check(start: &[u8], file_size: u64, host: &HostChecks) -> Result<Header, Kind> {
+    let header = identify(start, file_size)?;
+    check_host(&header, host)?;
+    check_layout(&header, file_size)?;
+    Ok(header)
+}
+
+/// The header, if the file is an artifact of this format and the header is intact; for which machine it is, and whether the rest
+/// of the file is there, is not looked at.
+pub(super) fn identify(start: &[u8], file_size: u64) -> Result<Header, Kind> {
     let bytes = start.get(HEADER_OFFSET..).unwrap_or_default();
     if !start.starts_with(b"\x7fELF") || !bytes.starts_with(&MAGIC) {
         return Err(foreign(start));
@@ -133,15 +155,18 @@ pub(super) fn check(start: &[u8], file_size: u64, host: &HostChecks) -> Result<H
     if *blake3::hash(&header.as_bytes()[..offset_of!(Header, digest)]).as_bytes() != header.digest {
         return Err(Kind::HeaderDamaged("it does not match its digest".into()));
     }
-    check_host(&header, host)?;
+    Ok(header)
+}
+
+/// Whether sizes and sections fit the file.
+pub(super) fn check_layout(header: &Header, file_size: u64) -> Result<(), Kind> {
     if header.file_size != file_size {
         return Err(Kind::FileSize { expected: header.file_size, found: file_size });
     }
     if header.reserved != 0 || header.mapped_size > file_size || header.mapped_size < HEADER_END as u64 {
         return Err(Kind::HeaderDamaged("sizes contradict each other".into()));
     }
-    check_sections(&header)?;
-    Ok(header)
+    check_sections(header)
 }
 
 fn check_host(header: &Header, host: &HostChecks) -> Result<(), Kind> {
@@ -254,7 +279,7 @@ mod tests {
             Tunables { meter: true, ..off.clone() },
             Tunables { trace: true, ..off.clone() },
         ];
-        assert_eq!(bits.map(|t| tunable_bits(&t)), [1, 2, 4, 8]);
+        assert_eq!(bits.map(|t| tunable_bits(&t)), [1, 2, METER_BIT, 8]);
         assert_eq!((TUNABLE_NAMES.len(), tunable_bits(&off)), (4, 0));
     }
 

@@ -2,7 +2,7 @@
 //! make the text executable as the last step. Five system calls for a small artifact.
 
 use super::digest::digest_of;
-use super::header::{HEADER_END, check};
+use super::header::{HEADER_END, METER_BIT, check};
 use super::validate::Uncompiled;
 use super::{ArtifactError, ArtifactErrorKind as Kind, HostChecks, validate};
 use crate::code::{Backing, LoadedCode, Section, Sections};
@@ -12,8 +12,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
-use wasmc_environ::artifact::{ArtifactMeta, HEADER_OFFSET, Header, SectionKind};
-use zerocopy::IntoBytes;
+use wasmc_environ::artifact::{ArtifactMeta, FORMAT_VERSION, HEADER_OFFSET, Header, MAGIC, SectionKind};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Sections that are hashed when the artifact is opened. The text is, too, unless it is trusted. `MESSAGES` are checked
 /// when they are first used; the others hold bytes for the program, not for the runtime: `verify_all` hashes them.
@@ -33,6 +33,18 @@ const MESSAGES: &[SectionKind] = &[SectionKind::Names, SectionKind::Addresses, S
 /// Opens an artifact, checks it, and maps its code.
 pub(crate) fn open(path: &Path, host: &HostChecks) -> Result<LoadedCode, ArtifactError> {
     load(path, host).map_err(|kind| ArtifactError { path: path.to_owned(), kind })
+}
+
+/// Whether the header of an artifact says that its code is metered. What is read of a pipe would be missing later.
+pub(crate) fn is_metered(path: &Path) -> Option<bool> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut start = [0u8; HEADER_END];
+    let read = read_start(&file, &mut start).ok()?;
+    let (header, _) = Header::read_from_prefix(start[..read].get(HEADER_OFFSET..)?).ok()?;
+    (header.magic == MAGIC && header.format_version == FORMAT_VERSION).then_some(header.tunables & METER_BIT != 0)
 }
 
 fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Kind {
@@ -82,7 +94,8 @@ fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
     let text = &header.sections[SectionKind::Text as usize];
     let checked = validate(&meta, &sections, text.size as usize, Some(&header))?;
     // The interpreter relies on function bodies being those that were validated.
-    if checked.uncompiled == Uncompiled::Some {
+    // What a trap in metered code left undone is found by decoding them.
+    if checked.uncompiled == Uncompiled::Some || header.tunables & METER_BIT != 0 {
         verify(&header, &sections, SectionKind::Wasm)?;
     }
     let pages = text.offset as usize..(text.offset + text.size).next_multiple_of(page_size() as u64) as usize;

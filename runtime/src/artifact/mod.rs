@@ -3,6 +3,7 @@
 //! says what differs and what to do. What cannot be checked is the machine code itself: an artifact is trusted as an
 //! executable is, and the checks find mistakes, damage and foreign files.
 
+mod contents;
 mod digest;
 mod header;
 mod load;
@@ -12,8 +13,9 @@ pub(crate) mod testing;
 mod tests;
 mod validate;
 
+pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
-pub(crate) use load::{open, open_file, verify_all, verify_messages};
+pub(crate) use load::{is_metered, open, open_file, verify_all, verify_messages};
 pub(crate) use validate::{Invalid, validate, validate_messages};
 
 use std::path::PathBuf;
@@ -99,17 +101,20 @@ pub enum ArtifactErrorKind {
         missing: Vec<String>,
     },
     /// Options that changed the code and that this runtime does not serve.
-    #[error("compiled with option{} {}, which this runtime does not support; recompile it without", plural(options), options.join(", "))]
+    #[error("compiled with option{} {}, which this engine is not configured for (a metered artifact needs `Config::meter`); configure it so, or recompile it without", plural(options), options.join(", "))]
     TunablesUnsupported {
         /// Their names.
         options: Vec<String>,
     },
     /// Options that this engine needs and the code was compiled without.
-    #[error("compiled without option{} {}, which this engine is configured to need; recompile it with", plural(options), options.join(", "))]
+    #[error("compiled without option{} {}, which this engine is configured to need; recompile it with `wasmc compile --{}`", plural(options), options.join(", "), options.join(" --"))]
     TunablesMissing {
         /// Their names.
         options: Vec<String>,
     },
+    /// Another table of costs.
+    #[error(transparent)]
+    Costs(#[from] crate::fuel::CostsDiffer),
     /// Proposals that are off in this engine.
     #[error("compiled with the proposal{} {}, which are not enabled in this engine; enable them or recompile without", plural(names), names.join(", "))]
     Features {

@@ -106,6 +106,7 @@ impl Default for Builder {
                 stubs: vec![stub],
                 data_section: false,
                 closed_offsets: vec![8, u32::MAX],
+                costs: None,
             },
             functions: vec![function(0, 0, 5), function(16, 5, 8), function(32, 0, 0)],
             traps: vec![
@@ -114,10 +115,7 @@ impl Default for Builder {
                 TrapRecord { code_offset: 20, code: 8 },
             ],
             // In function 0, a call of function 1 at 70; in that body, one of function 2 at 71.
-            sites: vec![
-                InlineSite { parent: NO_SITE, callee: 2, wasm_offset: 70 },
-                InlineSite { parent: 0, callee: 3, wasm_offset: 71 },
-            ],
+            sites: vec![InlineSite { parent: NO_SITE, callee: 2, wasm_offset: 70 }, InlineSite { parent: 0, callee: 3, wasm_offset: 71 }],
             inlined: vec![
                 InlineRange { code_offset: 2, site: 0 },
                 InlineRange { code_offset: 4, site: 1 },

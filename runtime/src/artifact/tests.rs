@@ -238,9 +238,9 @@ fn foreign_artifacts_say_what_to_do() {
     let e = say(|h| h.target = padded("riscv64-linux"));
     assert!(e.contains("compiled for riscv64-linux") && e.contains("--target ") && e.contains(std::env::consts::ARCH), "{e}");
     let e = say(|h| h.tunables |= 4);
-    assert!(e.contains("compiled with option meter, which this runtime does not support"), "{e}");
-    let e = say(|h| h.tunables |= 1 << 40 | 8);
-    assert!(e.contains("options trace, number 40"), "{e}");
+    assert!(e.contains("compiled with option meter, which this engine is not configured for"), "{e}");
+    let e = say(|h| h.tunables |= 1 << 40 | 1 << 41);
+    assert!(e.contains("options number 40, number 41"), "{e}");
     let e = say(|h| h.features |= 1 << 50);
     assert!(e.contains("number 50"), "{e}");
     let e = say(|h| h.cpu_features = 1 << 60);

@@ -1,6 +1,7 @@
 //! A function without native code: the interpreter runs it, on the store's stack as native code would be. Its calls to
 //! other interpreted functions, of whatever instance, do not come back here.
 
+use crate::fuel;
 use crate::interp;
 use crate::store::StoreOpaque;
 use crate::vm;
@@ -16,7 +17,10 @@ pub(super) unsafe fn enter(store: *mut StoreOpaque, vmctx: *mut VMContextHead, f
             return vm::raise_trap(store, (*store).vm.overflow_code());
         }
         // No stub waits for a tail call here, so none is asked for.
-        match vm::on_store_stack(store, || interp::run(store, vmctx, func, args, false)) {
+        let place = fuel::switch(store, fuel::Place::Wasm);
+        let outcome = vm::on_store_stack(store, || interp::run(store, vmctx, func, args, false));
+        fuel::switch(store, place);
+        match outcome {
             Ok(status) => status,
             Err(e) => vm::raise_error(store, e),
         }

@@ -424,7 +424,8 @@ pub(crate) unsafe fn run(store: *mut StoreOpaque, vmctx: *mut VMContextHead, fun
         from_array(args, &sig.params, base);
         write_header(sp, control::done_stub(), core::ptr::null_mut(), target);
         let code: Ip = target.code.load(Ordering::Acquire);
-        let mut cx = Cx { limit, store, stack, allow_tail, ..Cx::idle(vmctx) };
+        let meter = &raw mut (*store).vm.context.meter;
+        let mut cx = Cx { limit, store, stack, meter, allow_tail, ..Cx::idle(vmctx) };
         cx.leave(code, sp);
         cx.enter_instance(vmctx);
         let cx = &raw mut cx;

@@ -38,6 +38,8 @@ pub(super) struct Body {
     pub entry: u32,
     /// Offset of the function's body in the wasm binary.
     pub wasm_start: u32,
+    /// Slot of the first local that is no parameter.
+    pub first_local: i32,
     /// Instructions that can trap or call: their index in `words` and offset in the wasm binary, sorted.
     pub map: Box<[(u32, u32)]>,
     /// The `try_table`s and `try`s by where they end: inner ones first.

@@ -52,6 +52,11 @@ impl InterpStack {
         Ok(())
     }
 
+    /// The addresses of the stack; empty before it is made.
+    pub(super) fn range(&self) -> core::ops::Range<usize> {
+        self.base.addr()..self.base.addr() + self.slots * 8
+    }
+
     /// Where frames have to end.
     pub(super) fn limit(&self) -> *mut u64 {
         self.base.wrapping_add(self.slots - SLACK)
@@ -79,6 +84,8 @@ pub(crate) struct Cx {
     pub(super) funcs: *const Func,
     pub(super) store: *mut StoreOpaque,
     pub(super) stack: *mut InterpStack,
+    /// The store's counters.
+    pub(super) meter: *mut VMMeter,
     /// The instruction that left the interpreter, or trapped.
     pub(super) ip: Ip,
     /// Its frame; null if a tail call of the base frame left the interpreter, and there is none any more.
@@ -133,6 +140,7 @@ impl Cx {
             funcs: core::ptr::null(),
             store: core::ptr::null_mut(),
             stack: core::ptr::null_mut(),
+            meter: core::ptr::null_mut(),
             ip,
             sp,
             left: vmctx,
@@ -320,11 +328,11 @@ pub(crate) unsafe fn visit_roots(cx: &InterpActivation, f: &mut dyn FnMut(u32)) 
     }
 }
 
-/// Calls `f` with instance, function and offset in the wasm binary of each frame of a run, innermost first.
+/// Calls `f` with instance, function, offset in the wasm binary and the frame of each frame of a run, innermost first.
 ///
 /// # Safety
 /// As `visit_roots`.
-pub(crate) unsafe fn frames(cx: &InterpActivation, f: &mut dyn FnMut(*mut VMContextHead, FuncIndex, u32)) {
+pub(crate) unsafe fn frames(cx: &InterpActivation, f: &mut dyn FnMut(*mut VMContextHead, FuncIndex, u32, *mut u64)) {
     let mut at = Frame::innermost(cx);
     while let Some(frame) = at {
         // SAFETY: frames of an active run.
@@ -335,7 +343,7 @@ pub(crate) unsafe fn frames(cx: &InterpActivation, f: &mut dyn FnMut(*mut VMCont
                 Some(body) => body.position(frame.ip).map_or(body.wasm_start, |p| body.wasm_offset(p)),
                 None => env.bodies[func.index.index()].start as u32,
             };
-            f(frame.vmctx.cast(), env.func_index(func.index), offset);
+            f(frame.vmctx.cast(), env.func_index(func.index), offset, frame.sp);
             at = frame.caller();
         }
     }

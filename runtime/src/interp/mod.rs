@@ -5,9 +5,10 @@
 //! * `code`: translated functions, and what a module keeps of them
 //! * `frame`: the value stack, frames, and walking them
 //! * `dispatch`: handlers, operands, accumulators
-//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `table`, `vector`, `wide`: the instructions
+//! * `atomic`, `control`, `call`, `numeric`, `convert`, `memory`, `meter`, `table`, `vector`, `wide`: the instructions
 //! * `forms`, `joined`: the handlers of numeric instructions, one by one and several at once
 //! * `outside`: calls that leave the interpreter or the instance
+//! * `sample`: frames at any moment, for the profiler
 //! * `simd`: what vector instructions compute
 //! * `trace`: reporting calls, in code that was translated for it
 //! * `translate`: from WebAssembly to instructions
@@ -21,9 +22,12 @@ mod dispatch;
 mod forms;
 mod frame;
 mod joined;
+mod locals;
 mod memory;
+mod meter;
 mod numeric;
 mod outside;
+pub(crate) mod sample;
 mod simd;
 mod table;
 #[cfg(test)]
@@ -36,3 +40,4 @@ mod wide;
 pub(crate) use call::run;
 pub(crate) use code::InterpModule;
 pub(crate) use frame::{InterpActivation, InterpStack, frames, interrupt, visit_roots};
+pub(crate) use locals::{LocalValue, declared_locals, locals};

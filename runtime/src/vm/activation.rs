@@ -16,8 +16,9 @@ pub(crate) use arch::{land, lazy_exit, lazy_exit_area, raise, resume};
 
 use super::interrupt::Inside;
 use super::stack::Stack;
-use super::{VmStore, backtrace, signals};
+use super::{VmStore, backtrace, profile, signals};
 use crate::Result;
+use crate::fuel;
 use crate::interp::InterpActivation;
 use crate::store::StoreOpaque;
 use anyhow::{Context as _, anyhow};
@@ -70,11 +71,15 @@ pub(crate) struct Activation {
     /// The store's `last_exit_fp` before: where the next outer native activation was left.
     pub(crate) outer_exit_fp: usize,
     pub(crate) kind: ActivationKind,
+    /// The pinned register: fuel that is left, where it matters (`docs/abi.md`).
+    fuel: i64,
 }
 
 /// A run of the interpreter in its store's list; leaves it when dropped.
 pub(crate) struct InterpLink<'a> {
     activation: &'a mut Activation,
+    /// Dropped after the activation has left the list.
+    _profiled: profile::Entered,
 }
 
 impl Activation {
@@ -84,7 +89,17 @@ impl Activation {
     /// `store` must be live.
     pub(crate) unsafe fn interp(store: *mut StoreOpaque, run: *mut InterpActivation) -> Self {
         let none = null_mut();
-        Self { sp: 0, fp: 0, stack: 0, prev: none, prev_of_thread: none, store, outer_exit_fp: 0, kind: ActivationKind::Interp(run) }
+        Self {
+            sp: 0,
+            fp: 0,
+            stack: 0,
+            prev: none,
+            prev_of_thread: none,
+            store,
+            outer_exit_fp: 0,
+            kind: ActivationKind::Interp(run),
+            fuel: 0,
+        }
     }
 
     /// Puts an interpreter's activation at the head of its store's list until the result is dropped.
@@ -101,7 +116,7 @@ impl Activation {
             (*self.store).vm.activations = self;
             compiler_fence(Ordering::SeqCst);
         }
-        InterpLink { activation: self }
+        InterpLink { _profiled: profile::enter(self.store), activation: self }
     }
 }
 
@@ -187,6 +202,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         if stack == 0 && (stack_pointer() as u64) < (*vm).context.host_stack_limit {
             return super::raise_trap(store, (*vm).overflow_code());
         }
+        let _profiled = profile::enter(store);
         let mut activation = Activation {
             sp: 0,
             fp: 0,
@@ -196,6 +212,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
             store,
             outer_exit_fp: (*vm).context.last_exit_fp as usize,
             kind: ActivationKind::Native,
+            fuel: (*vm).context.meter.fuel,
         };
         let this = &raw mut activation;
         compiler_fence(Ordering::SeqCst);
@@ -203,7 +220,13 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         (*vm).context.last_exit_fp = 0;
         (*vm).stack_in_use = true;
         CURRENT.set(this);
+        let place = fuel::switch(store, fuel::Place::Wasm);
         let status = arch::enter(this, entry, code, ctx, args);
+        fuel::switch(store, place);
+        if status == STATUS_OK {
+            // Whoever ended the activation otherwise has brought it up to date.
+            (*vm).context.meter.fuel = (*this).fuel;
+        }
         CURRENT.set((*this).prev_of_thread);
         (*vm).stack_in_use = stack == 0;
         (*vm).activations = (*this).prev;
@@ -325,6 +348,7 @@ mod tests {
             store: null_mut(),
             outer_exit_fp: 0,
             kind: ActivationKind::Native,
+            fuel: 5,
         };
         let this = &raw mut activation;
         let mut sum = 0u64;

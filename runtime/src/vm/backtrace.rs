@@ -43,6 +43,8 @@ pub(crate) fn finish_trap(store: *mut StoreOpaque) {
     } else {
         outer_frames(store, &mut trace, store.vm.context.last_exit_fp as usize);
     }
+    // SAFETY: no code runs in the store now.
+    unsafe { crate::fuel::settle(store, code, trace.frames.first()) };
     store.vm.pending = Some(Trap::new(code, trace).into());
 }
 
@@ -55,9 +57,13 @@ fn outer_frames(store: &StoreOpaque, trace: &mut Backtrace, mut exit_fp: usize) 
             ActivationKind::Interp(run) => {
                 // SAFETY: as above; the frames' `VMContext`s belong to instances of this store.
                 unsafe {
-                    crate::interp::frames(&*run, &mut |vmctx: *mut VMContextHead, func, offset: u32| {
+                    crate::interp::frames(&*run, &mut |vmctx: *mut VMContextHead, func, offset: u32, sp| {
                         let instance = &*(*vmctx).instance.cast::<InstanceData>();
-                        push(trace, FrameInfo::new(instance.module.clone(), func, Some(offset)));
+                        let mut frame = FrameInfo::new(instance.module.clone(), func, Some(offset));
+                        if store.engine.config().keep_locals && trace.frames.len() < MAX_FRAMES {
+                            frame.keep_state(core::ptr::from_ref(instance).addr(), crate::interp::locals(&instance.module, func, sp));
+                        }
+                        push(trace, frame);
                     });
                 }
             }

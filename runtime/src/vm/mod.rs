@@ -9,6 +9,7 @@ pub(crate) mod lazy;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
 pub(crate) mod mmap;
+pub(crate) mod profile;
 pub(crate) mod signals;
 pub(crate) mod stack;
 pub(crate) mod table;
@@ -76,7 +77,7 @@ unsafe impl Sync for VmStore {}
 
 impl VmStore {
     /// For a store of an engine with this configuration.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, meter: VMMeter) -> Self {
         let tail = VMTailCall { entry: core::ptr::null(), code: core::ptr::null(), ctx: null_mut(), args: null_mut() };
         let context = VMStoreContext {
             last_exit_fp: 0,
@@ -86,6 +87,7 @@ impl VmStore {
             pending_exn_object: null_mut(),
             store: null_mut(),
             raise: activation::raise as *const u8,
+            meter,
         };
         Self {
             context: Box::new(context),
@@ -204,7 +206,9 @@ impl CodeRegistry {
 pub(crate) fn raise_trap(store: *mut StoreOpaque, code: TrapCode) -> u64 {
     // SAFETY: callers are builtins, host shims and the interpreter, which hold the store alive and have left wasm code.
     unsafe {
-        let trap = Trap::new(code, backtrace(&*store, None));
+        let trace = backtrace(&*store, None);
+        crate::fuel::settle(store, code, trace.frames.first());
+        let trap = Trap::new(code, trace);
         raise_error(store, trap.into())
     }
 }

@@ -185,8 +185,12 @@ impl Registers<'_> {
         readable.then(|| unsafe { *with_exposed_provenance::<usize>(at) })
     }
 
-    fn land(&mut self, activation: *mut Activation, status: u64) {
+    /// # Safety
+    /// The thread was interrupted in code of the store of this activation, which is live.
+    unsafe fn land(&mut self, activation: *mut Activation, status: u64) {
         let registers = &mut self.0.uc_mcontext.gregs;
+        // SAFETY: by the caller. Code that does not meter has anything there, and nobody reads it.
+        unsafe { (*(*activation).store).vm.context.meter.fuel = registers[libc::REG_R15 as usize] };
         registers[libc::REG_RIP as usize] = land as *const () as i64;
         registers[libc::REG_RDI as usize] = activation.expose_provenance() as i64;
         registers[libc::REG_RSI as usize] = status as i64;
@@ -213,7 +217,11 @@ impl Registers<'_> {
         matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd | 0xd65f_03c0).then(|| self.0.uc_mcontext.regs[30] as usize)
     }
 
-    fn land(&mut self, activation: *mut Activation, status: u64) {
+    /// # Safety
+    /// The thread was interrupted in code of the store of this activation, which is live.
+    unsafe fn land(&mut self, activation: *mut Activation, status: u64) {
+        // SAFETY: by the caller. Code that does not meter has anything there, and nobody reads it.
+        unsafe { (*(*activation).store).vm.context.meter.fuel = self.0.uc_mcontext.regs[21] as i64 };
         self.0.uc_mcontext.pc = land as *const () as u64;
         self.0.uc_mcontext.regs[0] = activation.expose_provenance() as u64;
         self.0.uc_mcontext.regs[1] = status;

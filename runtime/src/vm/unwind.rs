@@ -82,7 +82,7 @@ pub(crate) unsafe extern "C" fn raise(context: *mut VMStoreContext, status: u64)
                 let found = vm.handler_for(return_address);
                 if found.handler != 0 {
                     let object = (*context).pending_exn_object.expose_provenance() as u64;
-                    resume(found.handler, fp, fp - found.frame_size as usize, (*context).pending_exn, object)
+                    resume(found.handler, fp, fp - found.frame_size as usize, (*context).pending_exn, object, (*context).meter.fuel)
                 }
                 frames.skip_repeated(return_address, fp - callee, stack_top);
                 callee = frames.fp;

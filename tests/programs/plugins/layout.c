@@ -17,6 +17,7 @@ int main(void) {
     AT(wasmc_plugin_host, memory_read);
     AT(wasmc_plugin_host, memory_write);
     AT(wasmc_plugin_host, set_error);
+    AT(wasmc_plugin_host, interrupted);
     SIZE(wasmc_plugin_caller);
     SIZE(wasmc_plugin_function);
     AT(wasmc_plugin_function, params);

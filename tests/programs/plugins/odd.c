@@ -2,7 +2,7 @@
 #include "wasmc_plugin.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <time.h>
 
 #ifndef ABI
 #define ABI WASMC_PLUGIN_ABI_VERSION
@@ -78,6 +78,15 @@ static int32_t mumble(wasmc_plugin_caller *caller, void *data, const wasmc_plugi
     return wasmc_plugin_fail(caller, "caf\xe9");
 }
 
+/* Works, or waits, until it is interrupted; what it returns then does not count. */
+static int32_t wait(wasmc_plugin_caller *caller, void *data, const wasmc_plugin_value *args, wasmc_plugin_value *results) {
+    (void)data, (void)results;
+    struct timespec forever = {1000, 0};
+    while (!wasmc_plugin_interrupted(caller))
+        if (args[0].of.i32) nanosleep(&forever, 0);
+    return 77;
+}
+
 /* The sum of as many numbers as a function can have. */
 #ifdef MANY
 static int32_t sum(wasmc_plugin_caller *caller, void *data, const wasmc_plugin_value *args, wasmc_plugin_value *results) {
@@ -116,6 +125,7 @@ static const wasmc_plugin_function functions[] = {
     {"half", 0, 0, i32, 2, half, 0},
     {"touch", i64, 2, i32, 1, touch, 0},
     {"mumble", 0, 0, 0, 0, mumble, 0},
+    {"wait", i32, 1, 0, 0, wait, 0},
 #ifdef MANY
     {"sum", many, 1000, many, 1000, sum, 0},
 #endif

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use tiers::Metering;
 pub use tiers::Way;
 
 /// The bits of a float, or those of the canonical NaN for every NaN.
@@ -127,6 +128,9 @@ impl Machines {
                 return;
             }
         }
+        if seed.is_multiple_of(3) && !self.check_metered(&case, &expected, summary) {
+            return;
+        }
         // wasmi's own assertions can fail: then it has nothing to say.
         let found = catch_unwind(AssertUnwindSafe(|| oracle::run(&self.oracle, &case))).unwrap_or_else(|_| {
             eprintln!("(wasmi panicked on seed {seed}, which is compared without it)");
@@ -139,6 +143,52 @@ impl Machines {
                 summary.failures.push(report(&case, "wasmi", at, &expected, &found));
             }
         }
+    }
+}
+
+/// How many limits of fuel a metered module is run with.
+const LIMITS: u64 = 3;
+
+impl Machines {
+    /// Runs a module with metering: it does the same, counts the same on every tier, and stops at the same place wherever its fuel
+    /// ends. Says whether that is so.
+    fn check_metered(&self, case: &generate::Case, unmetered: &[Event], summary: &mut Summary) -> bool {
+        let costs = case.seed.is_multiple_of(2);
+        let mut limits = vec![None];
+        let mut at = 0;
+        while let Some(fuel) = limits.get(at).copied() {
+            at += 1;
+            let metering = Metering { costs, fuel };
+            let (expected, counts) = self.engines.run_metered(case, Way::Interpreted, metering);
+            if fuel.is_none() {
+                // How deep a stack is that is exhausted depends on the tier, and so does what is counted until then.
+                let exhausted = |e: &Event| matches!(e, Event::End { outcome: Outcome::Exhausted, .. });
+                if unmetered.iter().chain(&expected).any(exhausted) {
+                    return true;
+                }
+                if let Some(at) = difference(unmetered, &expected, false) {
+                    summary.failures.push(report(case, "metered", at, unmetered, &expected));
+                    return false;
+                }
+                let cost = counts.cost.unwrap_or(0);
+                limits.extend((0..LIMITS).map(|i| Some(cost * (2 * i + 1) / (2 * LIMITS) + case.seed % 5)));
+                *summary.ends.entry("metered".to_owned()).or_default() += 1;
+            }
+            for way in [Way::Compiled, Way::Mixed, Way::Artifact] {
+                let (found, counted) = self.engines.run_metered(case, way, metering);
+                let name = format!("{way:?} metered {metering:?}").to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+                if let Some(at) = difference(&expected, &found, false) {
+                    summary.failures.push(report(case, &name, at, &expected, &found));
+                    return false;
+                }
+                if counts != counted {
+                    let text = report(case, &name, expected.len(), &expected, &found);
+                    summary.failures.push(format!("{text}  interpreted: {counts:?}\n  {way:?}: {counted:?}\n"));
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

@@ -27,6 +27,16 @@ pub struct Engines {
     compiled: Engine,
     mixed: Engine,
     checked: Engine,
+    /// Engines that meter, without costs and with: interpreted, compiled, mixed.
+    metered: [[Engine; 3]; 2],
+    costs: Arc<CostTable>,
+}
+
+/// Fuel and costs of a metered run.
+#[derive(Copy, Clone, Debug)]
+pub struct Metering {
+    pub costs: bool,
+    pub fuel: Option<u64>,
 }
 
 /// Every proposal, those too that are off by default.
@@ -42,7 +52,24 @@ impl Engines {
         // The modules' functions are small: the model alone would inline some, and the whole is to be tested.
         let jit = |inlining| base().compiler(Arc::new(Jit { inlining, ..Jit::default() }));
         let engine = |config: Config| Engine::new(config).expect("an engine");
+        let costs = Arc::new(costs());
+        let metered = |costs: Option<&Arc<CostTable>>| {
+            let meter = |config: Config| {
+                let config = config.meter(true);
+                engine(match costs {
+                    Some(costs) => config.costs(costs.clone()),
+                    None => config,
+                })
+            };
+            [
+                meter(base().tier(Tier::Interpreted)),
+                meter(jit(Inlining::Everywhere)),
+                meter(jit(Inlining::Everywhere).interpret(vec![Interpret::Odd])),
+            ]
+        };
         Self {
+            metered: [metered(None), metered(Some(&costs))],
+            costs,
             interpreted: engine(base().tier(Tier::Interpreted)),
             compiled: engine(jit(Inlining::Normal)),
             mixed: engine(jit(Inlining::Everywhere).interpret(vec![Interpret::Odd])),
@@ -58,31 +85,75 @@ impl Engines {
             Way::Mixed => &self.mixed,
             Way::Checked => &self.checked,
         };
-        let host = Host { log: Log::new(case.seed, case.shape.clone()), instances: Vec::new(), tags: Vec::new(), last_error: None };
-        let mut store = Store::new(engine, host);
-        let mut instantiated = Vec::new();
-        for binary in std::iter::once(&case.first).chain(&case.second) {
-            let first = store.data().instances.is_empty();
-            let module = if way == Way::Artifact && first { artifact(engine, &binary.wasm) } else { Module::new(engine, &*binary.wasm) };
-            match module.and_then(|module| instantiate(&mut store, &module)) {
-                Ok(instance) => {
-                    store.data_mut().instances.push(instance);
-                    name_tags(&mut store, instance, if first { "" } else { SECOND });
-                    instantiated.push(Outcome::Returned(Vec::new()));
-                }
-                Err(error) => {
-                    instantiated.push(failure(store.as_context_mut(), &error));
-                    break;
-                }
-            }
-        }
-        scenario::run(&mut Machine(store.as_context_mut()), instantiated);
-        std::mem::take(&mut store.data_mut().log.events)
+        run(engine, case, (way == Way::Artifact).then_some(CompileOptions::default()), None).0
+    }
+
+    /// Runs a case in one way with metering; also gives what was counted.
+    pub fn run_metered(&self, case: &Case, way: Way, metering: Metering) -> (Vec<Event>, Counts) {
+        let [interpreted, compiled, mixed] = &self.metered[usize::from(metering.costs)];
+        let engine = match way {
+            Way::Interpreted | Way::Artifact => interpreted,
+            Way::Compiled | Way::Checked => compiled,
+            Way::Mixed => mixed,
+        };
+        let tunables = environ::Tunables { meter: true, ..environ::Tunables::default() };
+        let options = CompileOptions { tunables, costs: metering.costs.then(|| self.costs.clone()), ..CompileOptions::default() };
+        run(engine, case, (way == Way::Artifact).then_some(options), metering.fuel)
     }
 }
 
-fn artifact(engine: &Engine, wasm: &[u8]) -> Result<Module> {
-    let options = CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), ..CompileOptions::default() };
+/// What a metered run counted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub instructions: Option<u64>,
+    pub cost: Option<u64>,
+    pub calls: Option<u64>,
+    pub host_calls: Option<u64>,
+}
+
+/// Costs that differ between instructions that occur together.
+fn costs() -> CostTable {
+    let mut costs = CostTable::new(3).expect("a small cost");
+    for (name, cost) in [("nop", 0), ("local.get", 1), ("loop", 7), ("call", 11), ("i32.const", 2), ("br_if", 5), ("unreachable", 13)] {
+        costs.set_instruction(name, cost).expect("an instruction");
+    }
+    costs
+}
+
+/// Runs a case; its first module as an artifact if there are options to compile it with.
+fn run(engine: &Engine, case: &Case, options: Option<CompileOptions<'_>>, fuel: Option<u64>) -> (Vec<Event>, Counts) {
+    let host = Host { log: Log::new(case.seed, case.shape.clone()), instances: Vec::new(), tags: Vec::new(), last_error: None };
+    let mut store = Store::new(engine, host);
+    if let Some(fuel) = fuel {
+        store.set_fuel(fuel).expect("an engine that meters");
+    }
+    let mut instantiated = Vec::new();
+    for binary in std::iter::once(&case.first).chain(&case.second) {
+        let first = store.data().instances.is_empty();
+        let module = match &options {
+            Some(options) if first => artifact(engine, &binary.wasm, options),
+            _ => Module::new(engine, &*binary.wasm),
+        };
+        match module.and_then(|module| instantiate(&mut store, &module)) {
+            Ok(instance) => {
+                store.data_mut().instances.push(instance);
+                name_tags(&mut store, instance, if first { "" } else { SECOND });
+                instantiated.push(Outcome::Returned(Vec::new()));
+            }
+            Err(error) => {
+                instantiated.push(failure(store.as_context_mut(), &error));
+                break;
+            }
+        }
+    }
+    scenario::run(&mut Machine(store.as_context_mut()), instantiated);
+    let Stats { instructions, cost, calls, host_calls, .. } = store.stats();
+    (std::mem::take(&mut store.data_mut().log.events), Counts { instructions, cost, calls, host_calls })
+}
+
+fn artifact(engine: &Engine, wasm: &[u8], options: &CompileOptions<'_>) -> Result<Module> {
+    let options =
+        CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), ..options.clone() };
     let compiled = wasmc_compiler::compile_to_artifact(wasm, &options)?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("module.so");

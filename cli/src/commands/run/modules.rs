@@ -112,6 +112,9 @@ pub fn instantiate<T: 'static>(
     if !lines.is_empty() {
         return Err(with_code(ExitCode::UNLINKABLE, lines.join("\n  ")));
     }
+    for (path, module) in named.iter().map(|m| (m.path, &m.module)).chain(main) {
+        linker.check_imports(&list, module).with_context(|| format!("cannot link {}", path.display()))?;
+    }
     linker.modules(&mut store, &list).map(drop).with_context(files)
 }
 

@@ -11,6 +11,7 @@
 //! * `join`: conditions of branches and selections
 //! * `address`, `atomic`: memory accesses
 //! * `control`: blocks, branches, returns, exceptions
+//! * `fuel`: metering
 //! * `legacy`: exceptions in their first form
 //! * `call`: calls
 //! * `operator`: which instruction becomes what
@@ -23,6 +24,7 @@ mod atomic;
 mod call;
 mod control;
 mod emit;
+mod fuel;
 mod join;
 mod legacy;
 mod operand;
@@ -142,6 +144,8 @@ struct Translator<'a> {
     skipped: u32,
     /// If calls are traced: the slot with the number of the entry.
     trace_slot: Option<i32>,
+    /// If the engine meters.
+    meter: Option<fuel::Meter>,
 }
 
 /// Translates a function; the result is its first instruction.
@@ -210,6 +214,7 @@ impl<'a> Translator<'a> {
             reachable: true,
             skipped: 0,
             trace_slot: None,
+            meter: None,
         }
     }
 
@@ -247,12 +252,13 @@ impl<'a> Translator<'a> {
         self.max = at;
         self.floor = self.code.len();
         self.begin_function();
+        self.begin_metering(&body);
 
         let mut operators = wasmc_environ::wasmparser::OperatorsReader::new(reader.get_binary_reader());
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             self.offset = offset as u32;
-            self.operator(&operator)?;
+            self.metered_operator(&operator)?;
             if self.max > MAX_FRAME {
                 bail!("a function needs {} MiB of stack for one frame", MAX_FRAME >> 17);
             }
@@ -280,8 +286,9 @@ impl<'a> Translator<'a> {
         let tries = core::mem::take(&mut self.tries);
         let tries = tries.into_iter().map(|t| self.resolve(t)).collect::<Result<Box<[Try]>>>()?;
         let roots = self.root_slots();
+        let first_local = self.temporaries.map_or(0, |_| operand::TEMPORARY_SLOTS);
         let (words, map, trace_slot) = (self.code.into_boxed_slice(), self.map.into_boxed_slice(), self.trace_slot);
-        Ok(Body { words, entry: 1, wasm_start, map, tries, roots, trace_slot })
+        Ok(Body { words, entry: 1, wasm_start, first_local, map, tries, roots, trace_slot })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.

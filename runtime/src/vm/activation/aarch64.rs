@@ -9,6 +9,8 @@ use wasmc_environ::vmlayout::{STATUS_TRAP, ValRaw, offsets};
 /// Calls an entry stub with `(code, ctx, args)`, on the activation's stack if it names one. Returns `STATUS_OK`, or what
 /// `land` was given.
 ///
+/// The pinned register is loaded from the activation, and what it is in the end is stored there.
+///
 /// The frame pointer chain leads from the stub's frame to this one, whose address is `Activation::fp`.
 ///
 /// # Safety
@@ -17,12 +19,12 @@ use wasmc_environ::vmlayout::{STATUS_TRAP, ValRaw, offsets};
 pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _code: *const u8, _ctx: *mut u8, _args: *mut ValRaw) -> u64 {
     naked_asm!(
         ".cfi_startproc",
-        "stp x29, x30, [sp, #-160]!",
-        ".cfi_def_cfa_offset 160",
-        ".cfi_offset x29, -160",
-        ".cfi_offset x30, -152",
+        "stp x29, x30, [sp, #-176]!",
+        ".cfi_def_cfa_offset 176",
+        ".cfi_offset x29, -176",
+        ".cfi_offset x30, -168",
         "mov x29, sp",
-        ".cfi_def_cfa x29, 160",
+        ".cfi_def_cfa x29, 176",
         "stp x19, x20, [sp, #16]",
         "stp x21, x22, [sp, #32]",
         "stp x23, x24, [sp, #48]",
@@ -32,6 +34,8 @@ pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _cod
         "stp d10, d11, [sp, #112]",
         "stp d12, d13, [sp, #128]",
         "stp d14, d15, [sp, #144]",
+        "str x0, [sp, #160]",
+        "ldr x21, [x0, #{fuel}]",
         "mov x9, sp",
         "str x9, [x0, #{sp}]",
         "str x29, [x0, #{fp}]",
@@ -44,8 +48,10 @@ pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _cod
         "mov x1, x3",
         "mov x2, x4",
         "blr x9",
-        "mov x0, #0",
         "mov sp, x29",
+        "ldr x9, [sp, #160]",
+        "str x21, [x9, #{fuel}]",
+        "mov x0, #0",
         "ldp x19, x20, [sp, #16]",
         "ldp x21, x22, [sp, #32]",
         "ldp x23, x24, [sp, #48]",
@@ -55,13 +61,14 @@ pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _cod
         "ldp d10, d11, [sp, #112]",
         "ldp d12, d13, [sp, #128]",
         "ldp d14, d15, [sp, #144]",
-        "ldp x29, x30, [sp], #160",
+        "ldp x29, x30, [sp], #176",
         ".cfi_def_cfa sp, 0",
         "ret",
         ".cfi_endproc",
         sp = const offset_of!(Activation, sp),
         fp = const offset_of!(Activation, fp),
         stack = const offset_of!(Activation, stack),
+        fuel = const offset_of!(Activation, fuel),
     )
 }
 
@@ -84,7 +91,7 @@ pub(crate) unsafe extern "C" fn land(_: *mut Activation, _status: u64) -> ! {
         "ldp d10, d11, [sp, #112]",
         "ldp d12, d13, [sp, #128]",
         "ldp d14, d15, [sp, #144]",
-        "ldp x29, x30, [sp], #160",
+        "ldp x29, x30, [sp], #176",
         "ret",
         sp = const offset_of!(Activation, sp),
     )
@@ -115,13 +122,14 @@ pub(crate) unsafe extern "C" fn call_on(_stack: usize, _f: unsafe extern "C" fn(
     )
 }
 
-/// Goes on at an exception handler: code, frame pointer, stack pointer, and the two payload values of the Tail convention.
+/// Goes on at an exception handler: code, frame pointer, stack pointer, the two payload values of the Tail convention, and the
+/// pinned register.
 ///
 /// # Safety
 /// The values must come from a `HandlerRecord` for a frame of the innermost activation.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn resume(_pc: usize, _fp: usize, _sp: usize, _payload0: u64, _payload1: u64) -> ! {
-    naked_asm!("mov x29, x1", "mov sp, x2", "mov x9, x0", "mov x0, x3", "mov x1, x4", "br x9")
+pub(crate) unsafe extern "C" fn resume(_pc: usize, _fp: usize, _sp: usize, _payload0: u64, _payload1: u64, _fuel: i64) -> ! {
+    naked_asm!("mov x29, x1", "mov sp, x2", "mov x9, x0", "mov x0, x3", "mov x1, x4", "mov x21, x5", "br x9")
 }
 
 /// The builtin `raise(store, status) -> !`: goes to `unwind::raise` on the store's stack for it, since there may be no
@@ -155,6 +163,8 @@ pub(crate) unsafe extern "C" fn lazy_exit() {
     naked_asm!(
         ".cfi_startproc",
         "ldr x9, [x2, #{exit_store}]",
+        // For `raise`.
+        "str x21, [x9, #{fuel}]",
         "ldr x10, [x9, #{limit}]",
         "mov x11, sp",
         "cmp x11, x10",
@@ -211,6 +221,7 @@ pub(crate) unsafe extern "C" fn lazy_exit() {
         ".cfi_endproc",
         exit_store = const offsets::EXIT_STORE,
         limit = const offsets::STORE_HOST_STACK_LIMIT,
+        fuel = const offsets::STORE_FUEL,
         last_exit = const offsets::STORE_LAST_EXIT_FP,
         store = const offset_of!(wasmc_environ::vmlayout::VMStoreContext, store),
         raise_stack = const CONTEXT_RAISE_STACK,

@@ -9,6 +9,8 @@ use wasmc_environ::vmlayout::{STATUS_TRAP, ValRaw, offsets};
 /// Calls an entry stub with `(code, ctx, args)`, on the activation's stack if it names one. Returns `STATUS_OK`, or what
 /// `land` was given.
 ///
+/// The pinned register is loaded from the activation, and what it is in the end is stored there.
+///
 /// The frame pointer chain leads from the stub's frame to this one, whose address is `Activation::fp`.
 ///
 /// # Safety
@@ -32,17 +34,21 @@ pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _cod
         ".cfi_offset r14, -48",
         "push r15",
         ".cfi_offset r15, -56",
-        "sub rsp, 8",
+        // The activation, also to align the stack.
+        "push rdi",
         "mov [rdi + {sp}], rsp",
         "mov [rdi + {fp}], rbp",
         "mov rax, [rdi + {stack}]",
         "test rax, rax",
         "cmovnz rsp, rax",
+        "mov r15, [rdi + {fuel}]",
         "mov rax, rsi",
         "mov rdi, rdx",
         "mov rsi, rcx",
         "mov rdx, r8",
         "call rax",
+        "mov rcx, [rbp - 48]",
+        "mov [rcx + {fuel}], r15",
         "xor eax, eax",
         "lea rsp, [rbp - 40]",
         "pop r15",
@@ -57,6 +63,7 @@ pub(crate) unsafe extern "C" fn enter(_: *mut Activation, _stub: *const u8, _cod
         sp = const offset_of!(Activation, sp),
         fp = const offset_of!(Activation, fp),
         stack = const offset_of!(Activation, stack),
+        fuel = const offset_of!(Activation, fuel),
     )
 }
 
@@ -105,13 +112,14 @@ pub(crate) unsafe extern "C" fn call_on(_stack: usize, _f: unsafe extern "C" fn(
     )
 }
 
-/// Goes on at an exception handler: code, frame pointer, stack pointer, and the two payload values of the Tail convention.
+/// Goes on at an exception handler: code, frame pointer, stack pointer, the two payload values of the Tail convention, and the
+/// pinned register.
 ///
 /// # Safety
 /// The values must come from a `HandlerRecord` for a frame of the innermost activation.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn resume(_pc: usize, _fp: usize, _sp: usize, _payload0: u64, _payload1: u64) -> ! {
-    naked_asm!("mov rbp, rsi", "mov rsp, rdx", "mov rax, rcx", "mov rdx, r8", "jmp rdi")
+pub(crate) unsafe extern "C" fn resume(_pc: usize, _fp: usize, _sp: usize, _payload0: u64, _payload1: u64, _fuel: i64) -> ! {
+    naked_asm!("mov rbp, rsi", "mov rsp, rdx", "mov rax, rcx", "mov rdx, r8", "mov r15, r9", "jmp rdi")
 }
 
 /// The builtin `raise(store, status) -> !`: goes to `unwind::raise` on the store's stack for it, since there may be no
@@ -148,6 +156,8 @@ macro_rules! lazy_exit {
             naked_asm!(
                 ".cfi_startproc",
                 concat!("mov rax, [", $ctx, " + {exit_store}]"),
+                // For `raise`.
+                "mov [rax + {fuel}], r15",
                 "cmp rsp, [rax + {limit}]",
                 "jb 3f",
                 "push rbp",
@@ -218,6 +228,7 @@ macro_rules! lazy_exit {
                 ".cfi_endproc",
                 exit_store = const offsets::EXIT_STORE,
                 limit = const offsets::STORE_HOST_STACK_LIMIT,
+                fuel = const offsets::STORE_FUEL,
                 last_exit = const offsets::STORE_LAST_EXIT_FP,
                 store = const offset_of!(wasmc_environ::vmlayout::VMStoreContext, store),
                 raise_stack = const CONTEXT_RAISE_STACK,
