@@ -18,6 +18,8 @@ pub(crate) struct Builder {
     pub functions: Vec<FuncRecord>,
     pub traps: Vec<TrapRecord>,
     pub addresses: Vec<AddressRecord>,
+    pub sites: Vec<InlineSite>,
+    pub inlined: Vec<InlineRange>,
     pub handlers: Vec<HandlerRecord>,
     pub stack_maps: Vec<StackMapRecord>,
     pub slots: Vec<u32>,
@@ -112,6 +114,13 @@ impl Default for Builder {
                 TrapRecord { code_offset: 7, code: 2 },
                 TrapRecord { code_offset: 20, code: 8 },
             ],
+            // In function 0, a call of function 1 at 70; in that body, one of function 2 at 71.
+            sites: vec![InlineSite { parent: NO_SITE, callee: 2, wasm_offset: 70 }, InlineSite { parent: 0, callee: 3, wasm_offset: 71 }],
+            inlined: vec![
+                InlineRange { code_offset: 2, site: 0 },
+                InlineRange { code_offset: 4, site: 1 },
+                InlineRange { code_offset: 6, site: NO_SITE },
+            ],
             addresses: vec![
                 AddressRecord { code_offset: 0, wasm_offset: 77 },
                 AddressRecord { code_offset: 18, wasm_offset: 80 },
@@ -167,6 +176,8 @@ impl Builder {
             (SectionKind::Functions, self.functions.as_bytes()),
             (SectionKind::Traps, self.traps.as_bytes()),
             (SectionKind::Addresses, self.addresses.as_bytes()),
+            (SectionKind::InlineSites, self.sites.as_bytes()),
+            (SectionKind::InlineRanges, self.inlined.as_bytes()),
             (SectionKind::Handlers, self.handlers.as_bytes()),
             (SectionKind::StackMaps, self.stack_maps.as_bytes()),
             (SectionKind::StackMapSlots, self.slots.as_bytes()),

@@ -61,6 +61,7 @@ fn use_all(code: &LoadedCode) -> usize {
         found += usize::from(code.stack_map_at(at).is_some());
         found += usize::from(code.wasm_offset_at(at).is_some());
         found += usize::from(code.function_at(at).is_some());
+        found += code.inlined_at(at).count();
         let defined = DefinedFuncIndex::from_u32(at);
         found += usize::from(code.function_name(defined).is_some());
         found += usize::from(code.is_compiled(defined));
@@ -92,6 +93,8 @@ fn an_artifact_is_opened_and_its_code_runs() {
     assert_eq!(code.stack_map_at(22).map(|(_, slots)| slots), Some(&[4, 8][..]));
     assert_eq!([0, 17, 18, 31, 32].map(|at| code.wasm_offset_at(at)), [Some(77), Some(77), Some(80), Some(80), None]);
     assert_eq!([0, 15, 16, 47, 48].map(|at| code.function_at(at).map(|f| f.as_u32())), [Some(0), Some(0), Some(1), Some(2), None]);
+    let calls = [0, 2, 4, 6].map(|at| code.inlined_at(at).map(|(callee, at)| (callee.as_u32(), at)).collect::<Vec<_>>());
+    assert_eq!(calls, [vec![], vec![(2, 70)], vec![(3, 71), (2, 70)], vec![]]);
     let names = [0, 1, 2].map(|i| code.function_name(DefinedFuncIndex::from_u32(i)));
     assert_eq!(names, [Some("first"), Some("secondä"), None]);
     assert_eq!(code.stub_address(48).addr(), code.text().start + 48);
@@ -183,11 +186,12 @@ fn damage_is_found_in_every_section() {
             let mut file = file.clone();
             file[(entry.offset + at) as usize] ^= 0x10;
             use SectionKind::*;
-            let late = matches!(kind, MemoryImage | Data | Wasm | Names | Addresses);
+            let late = matches!(kind, MemoryImage | Data | Wasm | Names | Addresses | InlineSites | InlineRanges);
             let e = if late { load(&file).unwrap().verify_all().unwrap_err() } else { error(&file) };
-            if matches!(kind, Names | Addresses) {
+            if matches!(kind, Names | Addresses | InlineSites | InlineRanges) {
                 let code = load(&file).unwrap();
                 assert!(code.function_name(DefinedFuncIndex::from_u32(0)).is_none() && code.wasm_offset_at(0).is_none());
+                assert_eq!(code.inlined_at(4).count(), 0);
             }
             assert!(matches!(e, Kind::Digest { section } if section == kind.elf_name()), "{kind:?}: {e}");
         }
@@ -375,12 +379,17 @@ fn metadata_that_makes_no_sense_is_refused() {
 
 #[test]
 fn names_and_addresses_that_make_no_sense_are_not_used() {
-    let changes: [fn(&mut Builder); 5] = [
+    let changes: [fn(&mut Builder); 9] = [
         |b| b.functions[1].name_size -= 1,
         |b| b.functions[1].name_offset = u32::MAX,
         |b| b.names[0] = 0xff,
         |b| b.addresses.swap(0, 1),
-        |_| {},
+        |b| b.sites[0].parent = 1,
+        |b| b.sites[1].parent = 1,
+        |b| b.inlined[1].site = 2,
+        |b| b.inlined.swap(0, 1),
+        // A callee that does not exist costs its frame alone.
+        |b| b.sites[1].callee = u32::MAX,
     ];
     let known = changes.map(|change| {
         let mut b = Builder::default();
@@ -389,7 +398,9 @@ fn names_and_addresses_that_make_no_sense_are_not_used() {
         use_all(&code);
         (code.function_name(DefinedFuncIndex::from_u32(0)).is_some(), code.wasm_offset_at(0).is_some())
     });
-    assert_eq!(known, [(false, false), (false, false), (false, false), (false, false), (true, true)]);
+    for (i, known) in known.into_iter().enumerate() {
+        assert_eq!(known, (i == 8, i == 8), "{i}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::generate::{Case, SECOND};
 use super::scenario::{self, Event, Exn, Log, Outcome, Reply, Value, View};
 use super::shape::Ty;
 use std::sync::Arc;
-use wasmc_compiler::{CompileOptions, Interpret, Jit};
+use wasmc_compiler::{CompileOptions, Inlining, Interpret, Jit};
 use wasmc_runtime::*;
 
 /// How a module is run.
@@ -49,7 +49,8 @@ impl Engines {
     /// If an engine cannot be made.
     pub fn new() -> Self {
         let base = || Config::new().features(features()).stack_size(4 << 20);
-        let jit = || base().compiler(Arc::new(Jit::default()));
+        // The modules' functions are small: the model alone would inline some, and the whole is to be tested.
+        let jit = |inlining| base().compiler(Arc::new(Jit { inlining, ..Jit::default() }));
         let engine = |config: Config| Engine::new(config).expect("an engine");
         let costs = Arc::new(costs());
         let metered = |costs: Option<&Arc<CostTable>>| {
@@ -60,15 +61,19 @@ impl Engines {
                     None => config,
                 })
             };
-            [meter(base().tier(Tier::Interpreted)), meter(jit()), meter(jit().interpret(vec![Interpret::Odd]))]
+            [
+                meter(base().tier(Tier::Interpreted)),
+                meter(jit(Inlining::Everywhere)),
+                meter(jit(Inlining::Everywhere).interpret(vec![Interpret::Odd])),
+            ]
         };
         Self {
             metered: [metered(None), metered(Some(&costs))],
             costs,
             interpreted: engine(base().tier(Tier::Interpreted)),
-            compiled: engine(jit()),
-            mixed: engine(jit().interpret(vec![Interpret::Odd])),
-            checked: engine(jit().static_memory(false)),
+            compiled: engine(jit(Inlining::Normal)),
+            mixed: engine(jit(Inlining::Everywhere).interpret(vec![Interpret::Odd])),
+            checked: engine(jit(Inlining::Everywhere).static_memory(false)),
         }
     }
 
@@ -147,7 +152,8 @@ fn run(engine: &Engine, case: &Case, options: Option<CompileOptions<'_>>, fuel: 
 }
 
 fn artifact(engine: &Engine, wasm: &[u8], options: &CompileOptions<'_>) -> Result<Module> {
-    let options = CompileOptions { interpret: vec![Interpret::Odd], features: features(), ..options.clone() };
+    let options =
+        CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), ..options.clone() };
     let compiled = wasmc_compiler::compile_to_artifact(wasm, &options)?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("module.so");

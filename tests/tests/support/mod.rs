@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use wasmc_compiler::{Interpret, Jit};
+use wasmc_compiler::{Inlining, Interpret, Jit};
 use wasmc_runtime::environ::TrapCode;
 use wasmc_runtime::{Config, Engine, Func, Instance, Linker, Module, Result, Store, ThrownException, Trap, Val};
 use wasmc_tests::Tier;
@@ -19,7 +19,8 @@ pub fn engine(tier: Tier) -> Engine {
 pub fn config(tier: Tier) -> Config {
     match tier {
         Tier::Interpreted => Config::new().tier(wasmc_runtime::Tier::Interpreted),
-        Tier::Compiled => Config::new().compiler(Arc::new(Jit::default())),
+        // What is inlined in programs is chosen; here it is whatever can be.
+        Tier::Compiled => Config::new().compiler(Arc::new(Jit { inlining: Inlining::Everywhere, ..Jit::default() })),
         Tier::Mixed => Config::new().compiler(Arc::new(Jit::default())).interpret(vec![Interpret::Odd]),
     }
 }
