@@ -137,7 +137,7 @@ impl Reader<'_> {
     /// Skips `test` of a register with itself, if that comes next.
     fn test_itself(&mut self, register: u8) -> bool {
         let low = register & 7;
-        let found = self.code.get(self.at..self.at + 3) == Some(&[0x48 | 5 * (register >> 3), 0x85, 0xc0 | low << 3 | low]);
+        let found = self.code.get(self.at..self.at + 3) == Some(&[0x48 | (5 * (register >> 3)), 0x85, 0xc0 | (low << 3) | low]);
         self.at += if found { 3 } else { 0 };
         found
     }

@@ -8,6 +8,9 @@ use support::frames;
 use wasmc_compiler::{CompileOptions, Inlining, Interpret, Jit};
 use wasmc_runtime::{Caller, Config, Engine, Linker, Module, Result, Store, Tier, Trap, Val};
 
+/// Names and offsets of the frames of each backtrace that the host took, innermost first.
+type Backtraces = Vec<Vec<(String, Option<u32>)>>;
+
 /// What a call did: its result, or the kind of failure with its backtrace: names, and offsets in the module.
 #[derive(Debug, PartialEq)]
 enum Outcome {
@@ -61,13 +64,13 @@ fn same(wat: &str, calls: &[(&str, i32)]) -> Vec<Outcome> {
         let mut store = Store::new(&engine, Vec::<Vec<(String, Option<u32>)>>::new());
         let mut linker = Linker::new(&engine);
         linker
-            .func_wrap("host", "look", |mut caller: Caller<'_, Vec<Vec<(String, Option<u32>)>>>| {
+            .func_wrap("host", "look", |mut caller: Caller<'_, Backtraces>| {
                 // The frames at a call of the host are found by a trap that the host makes of it.
                 caller.data_mut().push(Vec::new());
             })
             .unwrap();
         linker
-            .func_wrap("host", "fail", |_: Caller<'_, Vec<Vec<(String, Option<u32>)>>>| -> Result<()> {
+            .func_wrap("host", "fail", |_: Caller<'_, Backtraces>| -> Result<()> {
                 Err(Trap::from(wasmc_runtime::environ::TrapCode::Unreachable).into())
             })
             .unwrap();

@@ -126,12 +126,12 @@ fn run(engine: &Engine, module: &Module, args: &[i32], fuel: Option<u64>) -> Run
     if let Some(fuel) = fuel {
         store.set_fuel(fuel).unwrap();
     }
-    let result = linker.instantiate(&mut store, module).and_then(|instance| {
+    let result = linker.instantiate(&mut store, module).map(|instance| {
         let run = instance.get_func(&mut store, "run").unwrap();
         let args: Vec<Val> = args.iter().map(|a| Val::I32(*a)).collect();
         let mut results = vec![Val::I32(0); run.ty(&store).results.len()];
         let result = run.call(&mut store, &args, &mut results).map(|()| format!("{results:?}"));
-        Ok((instance, result))
+        (instance, result)
     });
     let (memory, global, outcome) = match result {
         Ok((instance, outcome)) => {

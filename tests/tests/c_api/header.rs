@@ -52,7 +52,7 @@ fn declarations<'a>(tokens: &[&'a str]) -> Vec<Vec<&'a str>> {
             "}" => {
                 depth -= 1;
                 // The body of a function ends its declaration; that of a structure does not.
-                if depth == 0 && one.iter().any(|t| *t == "(") {
+                if depth == 0 && one.contains(&"(") {
                     one.clear();
                 }
             }
