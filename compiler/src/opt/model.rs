@@ -1,6 +1,6 @@
 //! Which calls are worth inlining. A body costs about as many instructions as it has; a call costs some as well, all of
 //! which go away, and what the arguments say may make the body smaller. Against that stand code size and compile time, which
-//! are limited for each caller in proportion to its size, so that both grow by a bounded share in any module.
+//! are limited for each caller.
 
 use super::call_graph::CallGraph;
 use super::inlining::{Body, Library};
@@ -50,7 +50,7 @@ pub struct Limits {
     leaf: u32,
     /// How much any caller may grow.
     least_growth: u32,
-    /// By how many hundredths of its size a caller may grow beyond that.
+    /// By how many hundredths of its size a caller may grow beyond that. More than none made large interpreter loops slower.
     growth: u32,
 }
 
@@ -83,7 +83,7 @@ impl Inlining {
             only: 40,
             leaf: 6,
             least_growth: 60,
-            growth: 15,
+            growth: 0,
         };
         match self {
             Self::Off => Limits { candidate: 0, single: 0, library: 0, ..normal },

@@ -108,7 +108,7 @@ fn a_chain_is_as_deep_as_the_levels() {
 
 #[test]
 fn small_functions_are_inlined_and_large_ones_are_not() {
-    let large = "(local.set 0 (i32.popcnt (i32.add (i32.load (local.get 0)) (i32.load offset=4 (local.get 0)))))".repeat(60);
+    let large = "(local.set 0 (i32.popcnt (i32.add (i32.load (local.get 0)) (i32.load offset=4 (local.get 0)))))".repeat(30);
     let wat = format!(
         "(module (memory 1)
             (import \"host\" \"f\" (func $import))
