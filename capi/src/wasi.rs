@@ -137,7 +137,7 @@ api! {
     /// Lets the program reach a part of the network, as `wasmc run --net` says it.
     fn wasmc_wasi_net(wasi: *mut wasmc_wasi_t, grant: *const c_char) -> bool {
         change(wasi, |wasi| {
-            let grant: NetGrant = text(grant, "the grant")?.parse::<NetGrant>().map_err(|e| Coded(code::USAGE, e.clone()))?;
+            let grant = text(grant, "the grant")?.parse::<NetGrant>().map_err(|e| Coded(code::USAGE, e))?;
             wasi.builder.grant_net(grant);
             Ok(())
         })

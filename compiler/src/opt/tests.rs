@@ -172,6 +172,6 @@ fn locations_end() {
         n += 1;
     }
     assert_eq!(n, (0x7fff_ffff - FIRST_LOCATION) / 0x100_0001);
-    assert!(Sites::default().add(FuncIndex::from_u32(0), 5..4, &Sites::default(), 1).is_none());
+    assert!(Sites::default().add(FuncIndex::from_u32(0), std::ops::Range { start: 5, end: 4 }, &Sites::default(), 1).is_none());
     assert!(Sites::default().add(FuncIndex::from_u32(0), 0..4, &Sites::default(), FIRST_LOCATION).is_none());
 }
