@@ -314,8 +314,8 @@ impl Module {
     /// change it while it is in use. The checks find mistakes and damage, not malice.
     pub unsafe fn from_artifact(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_code(engine, artifact::open(path, &host_checks(engine))?, path, file_name(path))
-            .with_context(|| path.display().to_string())
+        let code = agreed(engine, artifact::open(path, &host_checks(engine))?, path)?;
+        Self::from_code(engine, code, file_name(path)).with_context(|| path.display().to_string())
     }
 
     /// As [`Module::from_artifact`], from a file that is open for reading: what was found out about it is still true of it
@@ -328,15 +328,11 @@ impl Module {
     /// As [`Module::from_artifact`].
     pub unsafe fn from_artifact_file(engine: &Engine, file: std::fs::File, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let code = artifact::open_file(file, path, &host_checks(engine))?;
-        Self::from_code(engine, code, path, None).with_context(|| path.display().to_string())
+        let code = agreed(engine, artifact::open_file(file, path, &host_checks(engine))?, path)?;
+        Self::from_code(engine, code, None).with_context(|| path.display().to_string())
     }
 
-    fn from_code(engine: &Engine, mut code: LoadedCode, path: &Path, name: Option<String>) -> Result<Self> {
-        if engine.config().tunables.meter {
-            let agreed = engine.costs().agree(code.meta().costs.as_ref());
-            agreed.map_err(|e| ArtifactError { path: path.to_owned(), kind: e.into() })?;
-        }
+    fn from_code(engine: &Engine, mut code: LoadedCode, name: Option<String>) -> Result<Self> {
         let bits = |static_memory| tunable_bits(&Tunables { static_memory, ..Tunables::default() });
         let static_bit = bits(true) & !bits(false);
         let static_memory = code.header().is_none_or(|h| h.tunables & static_bit != 0);
@@ -433,6 +429,15 @@ impl Module {
     pub fn same(a: &Self, b: &Self) -> bool {
         Arc::ptr_eq(&a.inner, &b.inner)
     }
+}
+
+/// The code, if what its instructions cost is what the engine counts.
+fn agreed(engine: &Engine, code: LoadedCode, path: &Path) -> Result<LoadedCode> {
+    if engine.config().tunables.meter {
+        let agreed = engine.costs().agree(code.meta().costs.as_ref());
+        agreed.map_err(|e| ArtifactError { path: path.to_owned(), kind: e.into() })?;
+    }
+    Ok(code)
 }
 
 fn host_checks(engine: &Engine) -> HostChecks {

@@ -13,6 +13,7 @@ use crate::module::{Module, ModuleInner};
 use crate::trap::{FrameInfo, Names};
 use crate::vm::profile::{self as vm, Doing, RawFrame, RawSample, Slot};
 use anyhow::{Context as _, bail, ensure};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -290,14 +291,14 @@ impl RawStack {
 /// Finds out what addresses mean. Stacks share most of their frames, so what was found is kept.
 struct Resolver {
     modules: Vec<Arc<ModuleInner>>,
-    known: HashMap<RawFrame, Option<ProfileFrame>>,
+    known: HashMap<RawFrame, Arc<[ProfileFrame]>>,
     functions: HashMap<(usize, u32), Arc<str>>,
     names: Names,
 }
 
 impl Resolver {
     fn stack(&mut self, raw: &RawStack) -> ProfileStack {
-        let frames: Vec<_> = raw.frames.iter().filter_map(|f| self.cached(*f)).collect();
+        let frames: Vec<_> = raw.frames.iter().flat_map(|f| self.cached(*f).to_vec()).collect();
         let called = || frames.first().and_then(|f: &ProfileFrame| f.info.called_import());
         let leaf = match raw.doing {
             Doing::Nothing => Leaf::Outside,
@@ -313,41 +314,48 @@ impl Resolver {
         self.modules.iter().any(|m| interp::is_import_call(m, *func, *ip))
     }
 
-    fn cached(&mut self, raw: RawFrame) -> Option<ProfileFrame> {
+    fn cached(&mut self, raw: RawFrame) -> Arc<[ProfileFrame]> {
         if let Some(known) = self.known.get(&raw) {
             return known.clone();
         }
-        let frame = self.frame(raw).map(|(info, interpreted)| {
-            let (names, key) = (&mut self.names, (info.module_key(), info.func_index()));
-            let name = self.functions.entry(key).or_insert_with(|| match info.look_up_name(names) {
-                Some(name) => name.into(),
-                None => format!("wasm function {}", info.func_index()).into(),
-            });
-            ProfileFrame { name: name.clone(), info, interpreted }
-        });
-        self.known.insert(raw, frame.clone());
-        frame
+        let interpreted = matches!(raw, RawFrame::Interpreted(..));
+        let frames = self.frames(raw);
+        let frames: Arc<[ProfileFrame]> = frames
+            .into_iter()
+            .map(|info| {
+                let (names, key) = (&mut self.names, (info.module_key(), info.func_index()));
+                let name = self.functions.entry(key).or_insert_with(|| match info.look_up_name(names) {
+                    Some(name) => name.into(),
+                    None => format!("wasm function {}", info.func_index()).into(),
+                });
+                ProfileFrame { name: name.clone(), info, interpreted }
+            })
+            .collect();
+        self.known.insert(raw, frames.clone());
+        frames
     }
 
-    /// The frame that an address stands for; none for stubs.
-    fn frame(&self, raw: RawFrame) -> Option<(FrameInfo, bool)> {
+    /// The frames that an address stands for, innermost first; none for stubs.
+    fn frames(&self, raw: RawFrame) -> SmallVec<[FrameInfo; 4]> {
         let pc = match raw {
             RawFrame::Pc(pc) => pc,
             // The call may be the last instruction of its function.
-            RawFrame::Return(pc) => pc.checked_sub(1)?,
+            RawFrame::Return(pc) => pc.wrapping_sub(1),
             RawFrame::Interpreted(func, ip) => {
-                let (module, (func, offset)) = self.modules.iter().find_map(|m| Some((m, interp::resolve(m, func, ip)?)))?;
-                return Some((FrameInfo::new(module.clone(), func, Some(offset)), true));
+                let found = self.modules.iter().find_map(|m| Some((m, interp::resolve(m, func, ip)?)));
+                return found.map(|(module, (func, offset))| FrameInfo::new(module.clone(), func, Some(offset))).into_iter().collect();
             }
         };
-        let with_code = self.modules.iter().filter_map(|m| match &m.code {
+        let mut with_code = self.modules.iter().filter_map(|m| match &m.code {
             Code::Loaded(code) => Some((m, code)),
             Code::None => None,
         });
-        let (module, code) = with_code.into_iter().find(|(_, code)| code.text().contains(&pc))?;
+        let Some((module, code)) = with_code.find(|(_, code)| code.text().contains(&pc)) else { return SmallVec::new() };
         let offset = (pc - code.text().start) as u32;
-        let func = code.function_at(offset).filter(|f| code.is_compiled(*f))?;
-        Some((FrameInfo::new(module.clone(), module.env.func_index(func), code.wasm_offset_at(offset)), false))
+        match code.function_at(offset).filter(|f| code.is_compiled(*f)) {
+            Some(func) => crate::vm::frames_at(module, code, func, offset),
+            None => SmallVec::new(),
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 
 use super::traphandlers::{Frames, MAX_FRAMES};
 use super::{ActivationKind, CodeRegistry};
+use crate::code::LoadedCode;
 use crate::instance::InstanceData;
+use crate::module::ModuleInner;
 use crate::store::StoreOpaque;
 use crate::trap::{Backtrace, FrameInfo, Trap};
-use wasmc_environ::TrapCode;
+use smallvec::SmallVec;
+use std::sync::Arc;
 use wasmc_environ::vmlayout::VMContextHead;
+use wasmc_environ::{DefinedFuncIndex, TrapCode};
 
 /// The wasm frames of a store at this moment. `at` is the program counter and frame pointer of an interrupted native
 /// frame; without it the frames begin where wasm code was last left.
@@ -94,20 +98,26 @@ fn push_native(trace: &mut Backtrace, code: &CodeRegistry, pc: usize, exact: boo
     let offset = range.offset(pc);
     match (&range.module, range.code.function_at(offset)) {
         (Some(module), Some(func)) if range.code.is_compiled(func) => {
-            // Functions whose bodies stand in this one's code have frames as if they had been called.
-            let mut at = range.code.wasm_offset_at(offset);
-            for (callee, call) in range.code.inlined_at(offset) {
-                // The loader knows no functions, so only here can an index be compared with their number.
-                let known = callee.index() < module.env.functions.len() && module.env.defined_func(callee).is_some();
-                if known && !push(trace, FrameInfo::new(module.clone(), callee, at)) {
-                    return false;
-                }
-                at = Some(call);
-            }
-            push(trace, FrameInfo::new(module.clone(), module.env.func_index(func), at))
+            frames_at(module, &range.code, func, offset).into_iter().all(|frame| push(trace, frame))
         }
         _ => true,
     }
+}
+
+/// The frames that an offset in the code of a function stands for, innermost first: functions whose bodies stand in this one's code
+/// have frames as if they had been called.
+pub(crate) fn frames_at(module: &Arc<ModuleInner>, code: &LoadedCode, func: DefinedFuncIndex, offset: u32) -> SmallVec<[FrameInfo; 4]> {
+    let mut frames = SmallVec::new();
+    let mut at = code.wasm_offset_at(offset);
+    for (callee, call) in code.inlined_at(offset) {
+        // The loader knows no functions, so only here can an index be compared with their number.
+        if callee.index() < module.env.functions.len() && module.env.defined_func(callee).is_some() {
+            frames.push(FrameInfo::new(module.clone(), callee, at));
+        }
+        at = Some(call);
+    }
+    frames.push(FrameInfo::new(module.clone(), module.env.func_index(func), at));
+    frames
 }
 
 fn push(trace: &mut Backtrace, frame: FrameInfo) -> bool {

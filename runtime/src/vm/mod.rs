@@ -18,7 +18,7 @@ pub(crate) mod traphandlers;
 pub(crate) mod unwind;
 
 pub(crate) use activation::{Activation, ActivationKind, enter, enter_host, on_store_stack, stack_is_exhausted};
-pub(crate) use backtrace::backtrace;
+pub(crate) use backtrace::{backtrace, frames_at};
 pub(crate) use lazy::lazy_exit;
 pub(crate) use libcalls::builtin_addresses;
 pub(crate) use unwind::visit_roots;

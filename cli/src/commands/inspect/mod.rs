@@ -51,7 +51,7 @@ pub struct Opts {
     /// Write a page that shows wasm and machine code side by side.
     #[arg(long, group = "view", value_name = "OUT")]
     html: Option<PathBuf>,
-    /// With --html: the function to show with its code, by name or index; repeatable [default: as many as fit].
+    /// A function that the page of --html shows with its code, by name or index; repeatable [default: as many as fit].
     #[arg(long, value_name = "FUNC", requires = "html")]
     func: Vec<String>,
     /// Compile a module, so that sizes of machine code and traps are shown with any view.
