@@ -1,5 +1,5 @@
-//! The corpus of real programs, metered: each executes as many instructions on every tier, as far as a minute of interpretation
-//! can finish it, and prints the same. Clocks and random numbers are the program's own (`--deterministic`), since some
+//! The corpus of real programs, metered: each executes as many instructions on every tier, as far as a few seconds of
+//! interpretation can finish it, and prints the same. `WASMC_CORPUS_SECONDS=60` gives them a minute. Clocks and random numbers are the program's own (`--deterministic`), since some
 //! programs look at them.
 
 #[path = "common/program.rs"]
@@ -11,8 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use wasmc_tests::{Outcome, Tier, shared};
 
-/// What an interpreted run may take.
-const MINUTE: u64 = 60;
+/// Seconds that an interpreted run may take, unless the environment says otherwise.
+const SECONDS: u64 = 5;
+
+fn seconds() -> u64 {
+    std::env::var("WASMC_CORPUS_SECONDS").map_or(SECONDS, |s| s.parse().expect("WASMC_CORPUS_SECONDS is a number of seconds"))
+}
 
 /// What `--stats=json` counts, and what the program prints.
 #[derive(PartialEq, Eq)]
@@ -41,7 +45,7 @@ impl Counts {
 
 /// The counts of a program on a tier; `None` if it takes longer than it may.
 fn counts(program: &Program, tier: Tier) -> Result<Option<Counts>, String> {
-    let limit = if tier == Tier::Interpreted { MINUTE } else { 4 * MINUTE };
+    let limit = if tier == Tier::Interpreted { seconds() } else { 240 };
     let Some(outcome) = program.try_run(tier, &["--meter"], &["--stats=json", "--deterministic=1"], Duration::from_secs(limit))? else {
         return Ok(None);
     };
@@ -77,7 +81,7 @@ fn the_same_counts_on_every_tier() {
                 None
             }
             Ok(None) => {
-                println!("{}: takes longer than {MINUTE} s interpreted", p.name);
+                println!("{}: takes longer than {} s interpreted", p.name, seconds());
                 None
             }
             Err(e) => Some(format!("{}: {e}", p.name)),
@@ -86,5 +90,5 @@ fn the_same_counts_on_every_tier() {
     let compared = compared.into_inner();
     println!("{compared} of {} programs compared", programs.len());
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(compared * 2 >= programs.len(), "hardly any program ends in time");
+    assert!(compared * 5 >= programs.len(), "hardly any program ends in time");
 }
