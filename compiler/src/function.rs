@@ -145,7 +145,11 @@ fn addresses(
     let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
     let mut ranges: Vec<InlineRange> = Vec::new();
     let mut push = |code_offset, location| {
-        let (site, wasm_offset) = if location == NO_WASM_OFFSET { (NO_SITE, location) } else { sites.resolve(location) };
+        // What comes from no instruction (moves, jumps) belongs to the body that it follows: a profiler looks at any address.
+        let (site, wasm_offset) = match location {
+            NO_WASM_OFFSET => (ranges.last().map_or(NO_SITE, |r| r.site), location),
+            location => sites.resolve(location),
+        };
         if records.last().is_none_or(|r| r.wasm_offset != wasm_offset) {
             records.push(AddressRecord { code_offset, wasm_offset });
         }
