@@ -146,6 +146,15 @@ fn manual_pages_for_every_command() {
     assert_eq!(wasmc_run(&["man", file.to_str().unwrap()]).code, Some(73));
 }
 
+/// Takes away what decides about colours in the environment of whoever runs the tests: CI among them, which counts as a terminal
+/// with colours whatever TERM says.
+fn plain(c: &mut Command) -> &mut Command {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+        c.env_remove(name);
+    }
+    c
+}
+
 /// Runs a command with its output on a terminal.
 fn on_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
     let (mut parent, mut child) = (0, 0);
@@ -155,9 +164,7 @@ fn on_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
     // SAFETY: both were just opened, and nobody else has them.
     let (mut parent, child) = unsafe { (fs::File::from_raw_fd(parent), fs::File::from_raw_fd(child)) };
     let mut c = command(wasmc());
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        c.env_remove(name);
-    }
+    plain(&mut c);
     c.env("TERM", "xterm-256color").envs(variables.iter().copied()).args(args);
     let mut process = c.stdout(Stdio::from(child.try_clone().unwrap())).stderr(Stdio::from(child)).spawn().unwrap();
     drop(c);
@@ -182,7 +189,7 @@ fn colours_where_they_are_wanted() {
         assert!(!coloured(&on_terminal(args, &[("TERM", "dumb")])), "{args:?} on a dumb terminal");
         let piped = |variables: &[(&str, &str)]| {
             let mut c = command(wasmc());
-            c.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied()).args(args);
+            plain(&mut c).envs(variables.iter().copied()).args(args);
             let outcome = run(&mut c, Duration::from_secs(60));
             String::from_utf8_lossy(&outcome.stdout).into_owned() + &outcome.stderr
         };

@@ -27,6 +27,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("XDG_CACHE_HOME, HOME", "where the cache of compiled modules is"),
     (cache::SIZE_VARIABLE, "how large it may become; 0 switches it off"),
     ("NO_COLOR", "no colours, even on a terminal"),
+    ("CI", "a terminal has colours, whatever TERM says"),
     ("CLICOLOR_FORCE", "colours, even where there is no terminal"),
     ("LISTEN_FDS, LISTEN_PID", "sockets that a service manager passes to the program"),
 ];
