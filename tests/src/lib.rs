@@ -37,11 +37,23 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The wasmc executable of the profile that the tests were built with.
+/// The wasmc executable of the profile that the tests were built with, or the one that `WASMC_EXE` names: `tests/run-aarch64` tests one
+/// for another architecture so, with these tests as they are.
 ///
 /// # Panics
 /// If it was not built.
 pub fn wasmc() -> PathBuf {
+    if let Some(other) = std::env::var_os("WASMC_EXE") {
+        return other.into();
+    }
+    host_wasmc()
+}
+
+/// The wasmc executable for this machine, whatever `WASMC_EXE` says.
+///
+/// # Panics
+/// If it was not built.
+pub fn host_wasmc() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows its own path");
     path.pop();
     if path.ends_with("deps") {

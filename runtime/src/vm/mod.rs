@@ -3,6 +3,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod backtrace;
+mod frameless;
 pub(crate) mod heap;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;
