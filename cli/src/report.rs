@@ -102,6 +102,15 @@ pub fn note(text: &str) {
     }
 }
 
+/// Says that functions of a module have no native code though it was asked for.
+pub fn too_large(path: &std::path::Path, functions: usize) {
+    match functions {
+        0 => {}
+        1 => note(&format!("a function of {} is too large for native code and is interpreted (docs/limits.md)", path.display())),
+        n => note(&format!("{n} functions of {} are too large for native code and are interpreted (docs/limits.md)", path.display())),
+    }
+}
+
 /// Prints the one line that sums up what was done.
 pub fn summary(text: &str) {
     if says(Level::Normal) {

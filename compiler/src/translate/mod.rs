@@ -198,17 +198,19 @@ pub(super) struct FuncTranslator<'a, 'm> {
     buffers: Buffers,
 }
 
-/// Greatest number of CLIF instructions in a function. Cranelift refuses functions with more than two million virtual
-/// registers, so none of this size would compile; the limit keeps a small hostile module from filling the memory first.
-const MAX_INSTRUCTIONS: usize = 6 << 20;
+// A function beyond one of these is left to the interpreter, as one that is beyond the limits of `size.rs`; what is counted
+// here is only known when it is translated. They keep a small hostile module from filling time and memory.
+
+/// Greatest number of CLIF instructions in a function.
+const MAX_INSTRUCTIONS: usize = 2 << 20;
 /// Greatest number of values, among them the parameters that the locals add to blocks.
-const MAX_VALUES: usize = 12 << 20;
+const MAX_VALUES: usize = 2 << 20;
 /// Greatest number of operands that all branches of a function carry and all blocks take: two bytes of wasm can be a
 /// branch with a thousand operands.
-const MAX_CARRIED: usize = 16 << 20;
+const MAX_CARRIED: usize = 2 << 20;
 /// Greatest product of the number of locals that are used and the number of blocks: the SSA construction keeps a table
-/// of that size, with four bytes for each entry. A large interpreter loop reaches a tenth of it.
-const MAX_LOCALS_IN_BLOCKS: usize = 512 << 20;
+/// of that size, with four bytes for each entry. A large interpreter loop reaches less than half of it.
+const MAX_LOCALS_IN_BLOCKS: usize = 128 << 20;
 
 impl<'a, 'm> FuncTranslator<'a, 'm> {
     fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers, body: &'a FunctionBody<'a>) -> Self {
@@ -316,7 +318,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
 
     #[cold]
     fn too_large(&self) -> CompileError {
-        DecodeError::limit("function too large: it takes too many instructions", self.offset).into()
+        DecodeError::limit("function too large for native code", self.offset).into()
     }
 
     /// Pushes an operand.
