@@ -306,12 +306,18 @@ impl StoreOpaque {
         Stats {
             instructions: metered.then_some(instructions),
             cost: metered.then_some(spent),
-            calls: metered.then_some(counters.calls),
+            calls: metered.then(|| counters.calls + self.native_calls()),
             host_calls: (counters.watch_host != 0).then_some(self.meter.host_calls),
             wasm_time: clock.map(|c| c.2),
             host_time: clock.map(|c| c.3),
             memory_bytes: self.memory_bytes(),
         }
+    }
+
+    /// Functions that were entered in native code.
+    fn native_calls(&self) -> u64 {
+        // SAFETY: the store keeps its instances and their `VMContext`s.
+        self.instances.iter().map(|i| unsafe { (*(*i).vmctx.cast::<VMContextHead>()).calls }).sum()
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -306,7 +306,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
             builtins: vm::builtin_addresses(),
             type_ids,
             instance: this.cast(),
-            reserved: 0,
+            calls: 0,
         });
         Ok(this)
     }
