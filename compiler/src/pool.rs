@@ -89,7 +89,12 @@ pub struct CompiledModule {
 }
 
 /// The threads for compilations that do not ask for a number: started once, since a server may compile often.
-static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+/// They belong to the process that started them: the child of a fork does not have them.
+static THREADS: OnceLock<(u32, ThreadPool)> = OnceLock::new();
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS)
+}
 
 /// Runs `work` with as many threads as asked for.
 ///
@@ -108,10 +113,11 @@ pub fn with_threads<R: Send>(jobs: Option<usize>, work: impl FnOnce() -> Result<
     let work = || catch_unwind(AssertUnwindSafe(work));
     let outcome = match (jobs, THREADS.get()) {
         (Some(n), _) => start(n.clamp(1, MAX_JOBS))?.install(work),
-        (None, Some(shared)) => shared.install(work),
+        (None, Some((process, shared))) if *process == std::process::id() => shared.install(work),
+        (None, Some(_)) => start(default_threads())?.install(work),
         (None, None) => {
-            let pool = start(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS))?;
-            THREADS.get_or_init(|| pool).install(work)
+            let pool = start(default_threads())?;
+            THREADS.get_or_init(|| (std::process::id(), pool)).1.install(work)
         }
     };
     outcome.unwrap_or_else(|panic| Err(CompileError::Output(format!("the compiler panicked: {}", panic_message(&*panic)))))

@@ -78,6 +78,7 @@ enum Emit {
 
 /// Runs the command.
 pub fn run(opts: Opts) -> Result<ExitCode> {
+    wasmc_runtime::end_process_on_faults(crate::exit::FAULTS);
     let target = match &opts.target {
         Some(t) => Some(Triple::from_str(t).map_err(|e| usage(format!("--target {t}: {e}; an example is aarch64-unknown-linux-gnu")))?),
         None => None,

@@ -20,6 +20,7 @@ use wasmc_environ::jit::Interpret;
 use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{
     Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+    end_process_on_faults,
 };
 use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
@@ -125,6 +126,7 @@ struct Host {
 
 /// Runs the command.
 pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    end_process_on_faults(crate::exit::FAULTS);
     (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,

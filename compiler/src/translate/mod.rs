@@ -143,6 +143,12 @@ fn translate_body(
 
     let FuncTranslator { builder, mut buffers, accesses, .. } = t;
     cx.accesses = accesses;
+    // What the locals add to blocks is known only now that all are sealed.
+    let dfg = &builder.func.dfg;
+    let params: usize = builder.func.layout.blocks().map(|b| dfg.num_block_params(b)).sum();
+    if params > MAX_BLOCK_PARAMS {
+        return Err(DecodeError::limit("function too large for native code", start).into());
+    }
     builder.finalize(env.isa.frontend_config());
     buffers.clear();
     cx.builder = builder_cx;
@@ -205,6 +211,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
 const MAX_INSTRUCTIONS: usize = 2 << 20;
 /// Greatest number of values, among them the parameters that the locals add to blocks.
 const MAX_VALUES: usize = 2 << 20;
+/// Greatest number of parameters of all blocks. The register allocator takes time in the square where they are many: 5 s for this many.
+const MAX_BLOCK_PARAMS: usize = 100_000;
 /// Greatest number of operands that all branches of a function carry and all blocks take: two bytes of wasm can be a
 /// branch with a thousand operands.
 const MAX_CARRIED: usize = 2 << 20;

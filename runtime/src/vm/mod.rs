@@ -3,6 +3,8 @@
 
 pub(crate) mod activation;
 pub(crate) mod backtrace;
+pub(crate) mod fatal;
+mod fork;
 pub(crate) mod heap;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;
