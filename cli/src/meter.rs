@@ -126,7 +126,8 @@ impl RunOpts {
             Format::Text => text(&stats, peak_resident()),
             Format::Json => json(&stats, peak_resident()),
         };
-        eprint!("{text}");
+        // As in `report.rs`: standard error may be full.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
     }
 }
 

@@ -11,7 +11,9 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
+use cranelift_codegen::{
+    CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized,
+};
 use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
 /// `wasm_offset` of code that comes from no instruction.
@@ -59,6 +61,21 @@ pub struct CompiledFunction {
     pub text: Option<String>,
 }
 
+/// Why a function was not compiled.
+#[derive(Debug)]
+pub enum Failure {
+    /// It is beyond what the code generator can take.
+    TooLarge,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Other(message)
+    }
+}
+
 /// What is kept beside the code.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
@@ -77,28 +94,31 @@ pub fn compile(
     isa: &dyn TargetIsa,
     keep: Keep,
     sites: &Sites,
-) -> Result<CompiledFunction, String> {
+) -> Result<CompiledFunction, Failure> {
     let accesses = Accesses::number(&mut context.func, !CHARGE);
     if let Some(shorter) = without_subtractions(&context.func, isa) {
         let whole = std::mem::replace(&mut context.func, shorter);
         let compiled = make_code(context, isa, keep)?;
         let mut code: Box<[u8]> = compiled.buffer.data().into();
         if fuse_charges(&mut code, &compiled.buffer) {
-            return output(context, isa, keep, sites, &accesses, code);
+            return Ok(output(context, isa, keep, sites, &accesses, code)?);
         }
         context.clear();
         context.func = whole;
     }
     let code = make_code(context, isa, keep)?.buffer.data().into();
-    output(context, isa, keep, sites, &accesses, code)
+    Ok(output(context, isa, keep, sites, &accesses, code)?)
 }
 
-fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, String> {
+fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, Failure> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
-        return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
+        return Err(match e.inner {
+            CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => Failure::TooLarge,
+            inner => Failure::Other(cranelift_codegen::print_errors::pretty_error(e.func, inner)),
+        });
     }
-    context.compiled_code().ok_or_else(|| "the code generator made no code".into())
+    context.compiled_code().ok_or_else(|| Failure::Other("the code generator made no code".into()))
 }
 
 /// What the outputs need of the code in `context`; `code` are its bytes as they are to be.

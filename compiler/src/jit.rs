@@ -43,7 +43,7 @@ impl JitCompiler for Jit {
 }
 
 fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlining) -> Result<JitCode, CompileError> {
-    let CompiledModule { module, interpreted, signatures, mut items } = pool::compile(
+    let CompiledModule { module, interpreted, signatures, mut items, .. } = pool::compile(
         wasm,
         &Options {
             target,

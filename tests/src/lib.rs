@@ -1,6 +1,8 @@
 //! What the tests share: where the wasmc executable and the optional shared material are, and a small runner of
 //! commands. Tests of behaviour run on every tier; `Tier` names them.
 
+pub mod child;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -20,6 +20,7 @@ use wasmc_environ::jit::Interpret;
 use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{
     Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+    end_process_on_faults,
 };
 use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
@@ -125,6 +126,7 @@ struct Host {
 
 /// Runs the command.
 pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    end_process_on_faults(crate::exit::FAULTS);
     (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
@@ -263,7 +265,13 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => {
+            let module = opts.cache.module(engine, &bytes).with_context(name)?;
+            if opts.tier != Some(TierOption::Interpreted) && opts.interpret.is_empty() {
+                report::too_large(path, module.interpreted_functions());
+            }
+            Ok(module)
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 pub(crate) mod activation;
 pub(crate) mod backtrace;
 mod frameless;
+pub(crate) mod fatal;
+mod fork;
 pub(crate) mod heap;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;

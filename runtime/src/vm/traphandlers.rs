@@ -5,6 +5,7 @@
 use super::VmStore;
 use super::activation::{Activation, current, land};
 use super::frameless::Place;
+use super::fatal;
 use crate::code::{Backing, LoadedCode};
 use core::ptr::with_exposed_provenance;
 use libc::{c_int, c_void, siginfo_t};
@@ -13,10 +14,6 @@ use wasmc_environ::vmlayout::STATUS_TRAP;
 
 /// How many frames of a trap are kept, from the innermost.
 pub(crate) const MAX_FRAMES: usize = 100;
-/// Said before the process dies because a host function has used up the stack.
-const HOST_OVERFLOW: &str = "wasmc: a host function has overflowed the stack of its store: \
-    it has 256 KiB beyond what WebAssembly may use (limits::HOST_STACK_RESERVE)\n";
-const _: () = assert!(wasmc_environ::limits::HOST_STACK_RESERVE == 256 << 10);
 /// Addresses below this are null pointers with an offset.
 const NULL_AREA: usize = 64 << 10;
 
@@ -211,7 +208,14 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
     // SAFETY: the structures are the kernel's. The activation is live while it is the current one, and so is its store.
     // If the PC is in wasm code, no Rust code of this thread holds a reference to the store's `vm` that is in use.
     unsafe {
-        if activation.is_null() || (*info).si_code <= 0 {
+        if (*info).si_code <= 0 {
+            return false;
+        }
+        let in_file = || signal == libc::SIGBUS && fatal::is_in_file((*info).si_addr().addr());
+        if activation.is_null() {
+            if in_file() {
+                fatal::artifact_changed();
+            }
             return false;
         }
         let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
@@ -221,7 +225,9 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let Some(code) = trap_code(vm, signal, pc, address) else {
             if vm.code.find(pc).is_none() && vm.stack.as_ref().is_some_and(|s| s.guard().contains(&address)) {
                 // Nothing can be saved, but whoever looks for the reason shall not have to guess.
-                libc::write(libc::STDERR_FILENO, HOST_OVERFLOW.as_ptr().cast(), HOST_OVERFLOW.len());
+                fatal::host_overflow();
+            } else if signal == libc::SIGBUS && (vm.is_reserved(address) || in_file()) {
+                fatal::artifact_changed();
             }
             return false;
         };
