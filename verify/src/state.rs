@@ -2,7 +2,7 @@
 //! checks have established. Joining two states keeps what holds in both.
 
 use crate::abi::{RBP, RSP};
-use crate::value::{ANY_TYPE, JOINED, Kind, LOW_HALF, Sym, TOP, Val, low_half};
+use crate::value::{ANY_TYPE, JOINED, Kind, LOW_BYTE, LOW_HALF, Sym, TOP, Val, low_half};
 use iced_x86::ConditionCode;
 use std::sync::Arc;
 
@@ -33,16 +33,33 @@ pub enum Fact {
     InMemory(Sym, u32, u64),
     /// The sum with this number does not wrap.
     NoWrap(Sym, u64),
+    /// The value is the sum of another one and a number, which does not wrap if that is said.
+    Plus { sum: Sym, of: Sym, add: u64, exact: bool },
+    /// The value is the sum of two others, of 32 bits each.
+    Sum(Sym, Sym, Sym),
+    /// The sum of two values is within the memory's size.
+    SumInMemory(Sym, Sym, u32),
+    /// The sum of two values is at most this.
+    SumAtMost(Sym, Sym, u64),
+    /// The first value is not below the second.
+    NotBelow(Sym, Sym),
+    /// If this byte is not 0, then `SumInMemory`.
+    IfInMemory(Sym, Sym, Sym, u32),
+    /// If this byte is not 0, then `SumAtMost`.
+    IfAtMost(Sym, Sym, Sym, u64),
     /// The reference is to a function of this type.
     Typed(Sym, u32),
     /// The entry of the closed table (by its place) is of this type.
     EntryTyped(i64, Sym, u32),
+    /// The entry of the closed table is not null.
+    EntryNotNull(i64, Sym),
     /// The exception has this tag.
     Tagged(Sym, u32),
 }
 
 impl Fact {
-    fn sym(self) -> Sym {
+    /// The values that it is about; 0 where there are fewer than three.
+    fn syms(self) -> [Sym; 3] {
         match self {
             Self::AtMost(s, _)
             | Self::AtLeast(s, _)
@@ -51,7 +68,11 @@ impl Fact {
             | Self::NoWrap(s, _)
             | Self::Typed(s, _)
             | Self::EntryTyped(_, s, _)
-            | Self::Tagged(s, _) => s,
+            | Self::EntryNotNull(_, s)
+            | Self::Tagged(s, _) => [s, 0, 0],
+            Self::Plus { sum, of, .. } => [sum, of, 0],
+            Self::SumInMemory(a, b, _) | Self::SumAtMost(a, b, _) | Self::NotBelow(a, b) => [a, b, 0],
+            Self::Sum(a, b, c) | Self::IfInMemory(a, b, c, _) | Self::IfAtMost(a, b, c, _) => [a, b, c],
         }
     }
 
@@ -60,6 +81,7 @@ impl Fact {
         let kind = match (self, v.kind) {
             (Self::AtMost(s, n), Kind::Top) if s == v.sym => Kind::Max(n),
             (Self::AtMost(s, n), Kind::Max(m)) if s == v.sym => Kind::Max(n.min(m)),
+            (Self::AtMost(s, n), kind) => kind.with_index(s, n),
             (Self::InMemory(s, memory, extent), Kind::Top | Kind::Max(_)) if s == v.sym => Kind::Checked { memory, extent, poison: 0 },
             (Self::InTable(s, t), Kind::Element { table, index, .. }) if s == index && t == table => Kind::Inside(table),
             _ => return v,
@@ -77,6 +99,8 @@ pub enum Flags {
     Compare { left: Val, right: Val },
     /// The sum of a value and a number.
     Add { of: Sym, add: u64 },
+    /// Both bytes, and not at the same time 0.
+    Both(Sym, Sym),
 }
 
 /// The state.
@@ -182,7 +206,7 @@ impl State {
 
     /// Takes over what a check has established.
     pub fn learn(&mut self, fact: Fact) {
-        if fact.sym() == 0 || self.facts.contains(&fact) {
+        if fact.syms()[0] == 0 || self.facts.contains(&fact) {
             return;
         }
         for v in &mut self.regs {
@@ -206,6 +230,14 @@ impl State {
         let (left, right) = match self.flags {
             Flags::Compare { left, right } => (left, right),
             Flags::Add { of, add } if condition == C::ae => return Some(vec![Fact::NoWrap(of, add)]),
+            Flags::Both(a, b) if condition == C::ne => {
+                let facts = self.facts.iter().filter_map(|f| match *f {
+                    Fact::IfInMemory(s, x, y, memory) if s == a || s == b => Some(Fact::SumInMemory(x, y, memory)),
+                    Fact::IfAtMost(s, x, y, n) if s == a || s == b => Some(Fact::SumAtMost(x, y, n)),
+                    _ => None,
+                });
+                return Some(facts.collect());
+            }
             _ => return Some(Vec::new()),
         };
         let mut facts = Vec::new();
@@ -223,8 +255,14 @@ impl State {
                 if let (Kind::IsSubtype(of, ty), Kind::Const(0)) = (left.kind, right.kind) {
                     facts.push(Fact::Typed(of, ty));
                 }
-                if right.kind == Kind::Const(0) {
-                    facts.push(Fact::AtLeast(left.sym, 1));
+                match (left.kind, right.kind) {
+                    (Kind::IsEntrySubtype { table, index, ty }, Kind::Const(0)) => facts.push(Fact::EntryTyped(table, index, ty)),
+                    (Kind::EntryType { table, index, .. }, Kind::Const(c)) if c == u64::from(ANY_TYPE) => {
+                        facts.push(Fact::EntryNotNull(table, index));
+                    }
+                    (Kind::TableSize(t), Kind::Const(0)) => facts.push(Fact::InTable(crate::value::NUMBER, t)),
+                    (_, Kind::Const(0)) => facts.push(Fact::AtLeast(left.sym, 1)),
+                    _ => {}
                 }
                 true
             }
@@ -254,13 +292,41 @@ impl State {
             }
         }
         match (a.kind, b.kind) {
-            (_, Kind::TableSize(t)) if !or_equal => facts.push(Fact::InTable(a.sym, t)),
+            (_, Kind::TableSize(t)) if !or_equal => facts.push(Fact::InTable(a.identity(), t)),
             // The other way round of what is known.
-            (Kind::TableSize(t), _) if or_equal && self.knows(|f| *f == Fact::InTable(b.sym, t)) => return false,
-            (_, Kind::Length { memory, less }) => facts.push(Fact::InMemory(a.sym, memory, less)),
+            (Kind::TableSize(t), _) if or_equal && self.knows(|f| *f == Fact::InTable(b.identity(), t)) => return false,
+            (_, Kind::Length { memory, less }) => {
+                facts.push(Fact::InMemory(a.sym, memory, less));
+                self.sums(a.sym, facts, |of, add| Fact::InMemory(of, memory, add.saturating_add(less)), |x, y| Fact::SumInMemory(x, y, memory));
+            }
+            (_, Kind::Const(n)) => {
+                let n = n.saturating_sub(one);
+                self.sums(
+                    a.sym,
+                    facts,
+                    |of, add| Fact::AtMost(of, n.saturating_sub(add)),
+                    |x, y| Fact::SumAtMost(x, y, n),
+                );
+            }
             _ => {}
         }
         true
+    }
+
+    /// What is known of the parts of a sum that is bounded.
+    fn sums(&self, sum: Sym, facts: &mut Vec<Fact>, part: impl Fn(Sym, u64) -> Fact, parts: impl Fn(Sym, Sym) -> Fact) {
+        if sum == 0 {
+            return;
+        }
+        for f in self.facts.iter() {
+            match *f {
+                Fact::Plus { sum: s, of, add, exact } if s == sum && (exact || self.knows(|f| *f == Fact::NoWrap(of, add))) => {
+                    facts.push(part(of, add));
+                }
+                Fact::Sum(s, x, y) if s == sum => facts.push(parts(x, y)),
+                _ => {}
+            }
+        }
     }
 
     /// What is known of a value where a condition holds.
@@ -274,7 +340,7 @@ impl State {
             return false;
         }
         let tag = JOINED | block << 24;
-        let is_own = |s: Sym| s & !LOW_HALF & !0xff_ffff == tag;
+        let is_own = |s: Sym| s & !(LOW_HALF | LOW_BYTE) & !0xff_ffff == tag;
         let before = self.clone();
         // Pairs of identities that were given one of the join's own, with the first place of each.
         let mut groups: Vec<(Sym, Sym, Sym)> = Vec::new();
@@ -327,7 +393,7 @@ impl State {
         if self.flags != other.flags {
             self.flags = Flags::Unknown;
         }
-        let refers = |f: &Fact| is_own(f.sym());
+        let refers = |f: &Fact| f.syms().into_iter().any(is_own);
         if self.facts != other.facts || self.facts.iter().any(refers) {
             let facts: Vec<Fact> = self.facts.iter().copied().filter(|f| !refers(f) && holds(f, &other.facts)).collect();
             self.facts = Arc::new(facts);

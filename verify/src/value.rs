@@ -11,6 +11,14 @@ pub const JOINED: Sym = 1 << 62;
 /// Marks the values at the entry of a function.
 pub const ENTRY: Sym = 1 << 61;
 
+/// Marks the identity of the low byte of the value with the rest of the number.
+pub const LOW_BYTE: Sym = 1 << 60;
+
+/// Marks numbers, which are their own identity.
+pub const NUMBER: Sym = 1 << 55;
+/// Marks the references to the module's own functions, by index.
+pub const OWN: Sym = 1 << 54;
+
 /// No type is known of a function reference.
 pub const ANY_TYPE: u32 = u32::MAX;
 
@@ -53,6 +61,8 @@ pub enum Kind {
     Memory(u32),
     /// From the base of a memory, between these numbers of bytes.
     Heap { memory: u32, low: i64, high: i64 },
+    /// From the base of a memory: the value with this identity, which is at most `max`.
+    HeapAt { memory: u32, index: Sym, max: u64 },
     /// The size of a memory in bytes, less this.
     Length { memory: u32, less: u64 },
     /// A number such that it and `extent` are within the memory's size, or the (negative) `poison`.
@@ -97,6 +107,12 @@ pub enum Kind {
     EntryOffset { table: i64, index: Sym, max: u64 },
     /// Its second word, the type.
     EntryType { table: i64, index: Sym, max: u64 },
+    /// Where in the array of interned types that type is.
+    EntryTypePlace { table: i64, index: Sym },
+    /// The interned number of that type.
+    EntryTypeId { table: i64, index: Sym },
+    /// Whether that is a subtype of the canonical type.
+    IsEntrySubtype { table: i64, index: Sym, ty: u32 },
     /// The code that it leads to.
     EntryCode { table: i64, index: Sym, max: u64 },
     /// A word of a jump table at this place of the text, with this many entries at most.
@@ -141,11 +157,42 @@ pub const TOP: Val = Val { kind: Kind::Top, sym: 0 };
 /// The greatest 32-bit number.
 pub const U32: u64 = u32::MAX as u64;
 
+impl Val {
+    /// The identity, also of a number.
+    pub fn identity(self) -> Sym {
+        match self.kind {
+            Kind::Const(n) if n <= U32 => NUMBER | n,
+            _ => self.sym,
+        }
+    }
+}
+
 impl Kind {
+    /// The same with an index that is known to be at most `n`.
+    pub fn with_index(self, sym: Sym, n: u64) -> Self {
+        let mut kind = self;
+        match &mut kind {
+            Self::Element { index, max, .. }
+            | Self::Times8 { index, max }
+            | Self::HeapAt { index, max, .. }
+            | Self::Entry { index, max, .. }
+            | Self::EntryOffset { index, max, .. }
+            | Self::EntryType { index, max, .. }
+            | Self::EntryCode { index, max, .. }
+                if *index == sym =>
+            {
+                *max = n.min(*max);
+            }
+            _ => {}
+        }
+        kind
+    }
+
     /// Up to which number it can be, if it is one.
     pub fn max(self) -> Option<u64> {
         match self {
             Self::Const(n) | Self::Max(n) => Some(n),
+            Self::Times8 { max, .. } if max <= U32 => Some(8 * max),
             _ => None,
         }
     }
@@ -161,6 +208,8 @@ impl Kind {
                 | Self::TypeId(_)
                 | Self::TypeIdOf(_)
                 | Self::IsSubtype(..)
+                | Self::EntryTypeId { .. }
+                | Self::IsEntrySubtype { .. }
                 | Self::Length { .. }
                 | Self::Checked { .. }
                 | Self::Guarded { .. }
@@ -176,7 +225,8 @@ impl Kind {
     pub fn refers_to(self, f: impl Fn(Sym) -> bool) -> bool {
         match self {
             Self::TypeIdOf(s) | Self::IsSubtype(s, _) | Self::CodeOf(s, _) | Self::ContextOf(s) | Self::TagOf(s) => f(s),
-            Self::Element { index, .. } | Self::Times8 { index, .. } => f(index),
+            Self::Element { index, .. } | Self::Times8 { index, .. } | Self::HeapAt { index, .. } => f(index),
+            Self::EntryTypePlace { index, .. } | Self::EntryTypeId { index, .. } | Self::IsEntrySubtype { index, .. } => f(index),
             Self::Entry { index, .. } | Self::EntryOffset { index, .. } | Self::EntryType { index, .. } | Self::EntryCode { index, .. } => {
                 f(index)
             }
@@ -229,7 +279,7 @@ pub fn low_half(v: Val) -> Val {
         Kind::Const(n) => Val { kind: Kind::Const(n & U32), sym: 0 },
         Kind::Max(n) if n <= U32 => v,
         // Types are loaded by half a register.
-        Kind::TypeId(_) | Kind::TypeIdOf(_) | Kind::EntryType { .. } | Kind::IsSubtype(..) => v,
+        Kind::TypeId(_) | Kind::TypeIdOf(_) | Kind::EntryType { .. } | Kind::IsSubtype(..) | Kind::EntryTypeId { .. } | Kind::IsEntrySubtype { .. } => v,
         _ if v.sym == 0 => Val { kind: Kind::Max(U32), sym: 0 },
         _ => Val { kind: Kind::Max(U32), sym: v.sym | LOW_HALF },
     }

@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use tiers::Metering;
+pub use generate::{Case, case};
 pub use tiers::Way;
 
 /// The bits of a float, or those of the canonical NaN for every NaN.

@@ -15,7 +15,7 @@ pub fn refused(i: &Instruction) -> Option<&'static str> {
     if matches!(i.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int | Mnemonic::Int1 | Mnemonic::Int3 | Mnemonic::Into) {
         return Some("system call");
     }
-    if i.segment_prefix() != Register::None {
+    if i.segment_prefix() != Register::None && i.mnemonic() != Mnemonic::Nop {
         return Some("segment prefix");
     }
     if (0..i.op_count()).any(|n| {
@@ -201,7 +201,8 @@ pub fn is_conditional_move(m: Mnemonic) -> bool {
     )
 }
 
-fn is_set(m: Mnemonic) -> bool {
+/// The instructions that make a byte of a condition.
+pub fn is_set(m: Mnemonic) -> bool {
     use Mnemonic as M;
     matches!(
         m,

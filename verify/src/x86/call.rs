@@ -431,6 +431,7 @@ impl Prover<'_> {
             B::is_subtype => {
                 return match (argument(0).kind, argument(1).kind) {
                     (Kind::TypeIdOf(of), Kind::TypeId(ty)) => Ok(Some(Kind::IsSubtype(of, ty))),
+                    (Kind::EntryTypeId { table, index }, Kind::TypeId(ty)) => Ok(Some(Kind::IsEntrySubtype { table, index, ty })),
                     _ => Err("a comparison of what are no types".into()),
                 };
             }
@@ -467,18 +468,32 @@ impl Prover<'_> {
         Ok(None)
     }
 
-    /// A range of a memory that a routine works on without checks: it may fault, but not leave the reservation.
-    fn range(&self, _: &State, address: Val, length: Val) -> Step {
-        let Some(length) = length.kind.max().and_then(|m| i64::try_from(m).ok()) else {
+    /// A range of a memory that a routine works on without checks. In a reservation it may fault, but not leave it; elsewhere the
+    /// check of its end must be there.
+    fn range(&self, s: &State, address: Val, length: Val) -> Step {
+        let Some(most) = length.kind.max().and_then(|m| i64::try_from(m).ok()) else {
             return Err("a copy or fill of a length without a bound".into());
         };
         match address.kind {
-            Kind::Heap { low, high, .. }
-                if self.program.static_memory
+            Kind::Heap { memory, low, high }
+                if self.is_static(memory)
                     && low >= 0
-                    && high.checked_add(length).is_some_and(|end| end <= STATIC_MEMORY_RESERVATION as i64) =>
+                    && high.checked_add(most).is_some_and(|end| end <= STATIC_MEMORY_RESERVATION as i64) =>
             {
                 Ok(())
+            }
+            Kind::HeapAt { memory, index, .. } => {
+                let least = self.program.module.memories[memory as usize].min_bytes().unwrap_or(0);
+                let is = |a: u64, b: u64| {
+                    let reaches = |x: u64| x == index || s.knows(|f| *f == Fact::NotBelow(x, index));
+                    (reaches(a) && b == length.sym) || (reaches(b) && a == length.sym)
+                };
+                let checked = s.knows(|f| match *f {
+                    Fact::SumInMemory(a, b, m) => m == memory && is(a, b),
+                    Fact::SumAtMost(a, b, n) => n <= least && is(a, b),
+                    _ => false,
+                });
+                if checked && length.sym != 0 { Ok(()) } else { Err("a copy or fill whose end was not checked".into()) }
             }
             kind => Err(format!("a copy or fill at {}", show(kind))),
         }

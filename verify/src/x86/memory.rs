@@ -5,7 +5,7 @@ use crate::abi::{Place, RCX, RDX, RSI, Ty};
 use crate::layout::Field;
 use crate::program::Role;
 use crate::state::{Fact, State};
-use crate::value::{ANY_TYPE, Kind, TOP, U32, Val, low_half};
+use crate::value::{ANY_TYPE, Kind, NUMBER, OWN, TOP, U32, Val, low_half};
 use iced_x86::{Instruction, Register};
 use wasmc_environ::builtins::BUILTINS;
 use wasmc_environ::limits::{MEMORY_GUARD, STATIC_MEMORY_RESERVATION};
@@ -38,6 +38,9 @@ impl Prover<'_> {
             return Some(self.offset(a.kind, c as i64));
         }
         Some(match (a.kind, b.kind) {
+            (Kind::Heap { memory, low: 0, high: 0 }, n) if b.sym != 0 && !self.is_static(memory) && n.max().is_some() => {
+                Kind::HeapAt { memory, index: b.sym, max: n.max()? }
+            }
             (Kind::Heap { memory, low, high }, n) if n.max().is_some() => {
                 Kind::Heap { memory, low, high: high.checked_add(i64::try_from(n.max()?).ok()?)? }
             }
@@ -69,10 +72,15 @@ impl Prover<'_> {
             Kind::VmCtx(at) => sum(at).map_or(Kind::Top, |at| self.field_address(at)),
             Kind::Area(at) => sum(at).map_or(Kind::Top, Kind::Area),
             Kind::Text(at) => at.checked_add(n).map_or(Kind::Top, Kind::Text),
+            Kind::TableBase(table) if n > 0 && n % 8 == 0 && n < 1 << 34 => {
+                let index = n as u64 / 8;
+                Kind::Element { table, index: NUMBER | index, max: index }
+            }
             Kind::Heap { memory, low, high } => match (low.checked_add(n), high.checked_add(n)) {
                 (Some(low), Some(high)) => Kind::Heap { memory, low, high },
                 _ => Kind::Top,
             },
+            Kind::HeapAt { memory, max, .. } => self.offset(Kind::Heap { memory, low: 0, high: i64::try_from(max).unwrap_or(i64::MAX) }, n),
             Kind::HeapChecked { memory, extent, poison, offset } => {
                 offset.checked_add(n).map_or(Kind::Top, |offset| Kind::HeapChecked { memory, extent, poison, offset })
             }
@@ -103,7 +111,7 @@ impl Prover<'_> {
         match v.kind {
             _ if factor == 1 => v.kind,
             Kind::Const(c) => Kind::Const(c.wrapping_mul(factor)),
-            kind if factor == 8 => Kind::Times8 { index: v.sym, max: kind.max().unwrap_or(u64::MAX) },
+            kind if factor == 8 => Kind::Times8 { index: v.identity(), max: kind.max().unwrap_or(u64::MAX) },
             kind => kind.max().and_then(|m| m.checked_mul(factor)).map_or(Kind::Top, Kind::Max),
         }
     }
@@ -133,6 +141,13 @@ impl Prover<'_> {
             let max = index.kind.max().ok_or("index of a jump table without a bound")?;
             return Ok(Address { base: Val { kind: Kind::JumpOffset { table, max }, sym: 0 }, offset: 0 });
         }
+        if factor == 4
+            && base.kind == Kind::TypeIds
+            && displacement == 0
+            && let Kind::EntryType { table, index, .. } = index.kind
+        {
+            return Ok(Address { base: Val { kind: Kind::EntryTypePlace { table, index }, sym: 0 }, offset: 0 });
+        }
         let index = Val { kind: self.scaled(index, factor), sym: if factor == 1 { index.sym } else { 0 } };
         let kind = self.add(base, index);
         Ok(Address { base: Val { kind, sym: 0 }, offset: displacement })
@@ -143,12 +158,18 @@ impl Prover<'_> {
         self.offset(a.base.kind, a.offset)
     }
 
-    fn heap_limit(&self, memory: u32) -> i64 {
+    /// Whether the memory lies in a reservation that holds whatever 32-bit index and offset give.
+    pub(super) fn is_static(&self, memory: u32) -> bool {
         let ty = self.program.module.memories[memory as usize];
-        match self.program.static_memory && !ty.memory64 && ty.page_size_log2 == 16 {
+        self.program.static_memory && !ty.memory64 && ty.page_size_log2 == 16
+    }
+
+    fn heap_limit(&self, memory: u32) -> i64 {
+        match self.is_static(memory) {
             true => STATIC_MEMORY_RESERVATION as i64,
             // What it has at least.
-            false => ty.min_bytes().and_then(|b| i64::try_from(b).ok()).unwrap_or(0),
+            false => self.program.module.memories[memory as usize]
+                .min_bytes().and_then(|b| i64::try_from(b).ok()).unwrap_or(0),
         }
     }
 
@@ -157,6 +178,7 @@ impl Prover<'_> {
         let behind = |memory: u32, end: i64| end <= self.heap_limit(memory) + GUARD;
         Some(match kind {
             Kind::Heap { memory, low, high } => low >= -GUARD && high.checked_add(size).is_some_and(|end| behind(memory, end)),
+            Kind::HeapAt { memory, max, .. } => i64::try_from(max).ok().and_then(|m| m.checked_add(size)).is_some_and(|end| behind(memory, end)),
             Kind::HeapChecked { extent, poison, offset, .. } => {
                 let fits = offset.checked_add(size).is_some_and(|end| offset >= -GUARD && end - extent.min(1 << 40) as i64 <= GUARD);
                 fits && (poison == 0 || poison.checked_add(offset).is_some_and(|at| (-GUARD..=0).contains(&at)))
@@ -181,6 +203,10 @@ impl Prover<'_> {
             let kind = if size <= 4 { Kind::Max(if size == 4 { U32 } else { (1 << (8 * size)) - 1 }) } else { Kind::Top };
             return self.heap_access(s, inside).map(|()| Val { kind, sym: 0 });
         }
+        if let Kind::VmCtx(start) = a.base.kind {
+            let kind = self.read_field(i64::from(start) + a.offset, size)?;
+            return Ok(if size == 4 { low_half(Val { kind, sym: 0 }) } else { Val { kind, sym: 0 } });
+        }
         let unproved = || format!("read of {}", show(at));
         let sized = |kind: Kind| Val { kind, sym: 0 };
         let field = |offset: i64, size: i64| (offset, size);
@@ -189,14 +215,28 @@ impl Prover<'_> {
                 self.in_stack(s, place, size)?;
                 return Ok(if size == 8 || size == 4 { s.slot(place, size as i32) } else { TOP });
             }
-            Kind::VmCtx(place) => return self.read_field(place, size).map(sized),
             Kind::Text(place) => {
+                if size == 4
+                    && let Some((table, index)) = self.entry_at(place)
+                {
+                    let (index, max) = (NUMBER | index, index);
+                    return Ok(sized(match (place - table) % 8 {
+                        0 => Kind::EntryOffset { table, index, max },
+                        _ => Kind::EntryType { table, index, max },
+                    }));
+                }
                 return match place >= -program.rodata && place + size <= program.text.len() as i64 {
                     true => Ok(TOP),
                     false => Err("read outside text and tables".into()),
                 };
             }
             Kind::Inside(table) => return self.read_element(table, size).map(sized),
+            Kind::TableBase(table) => {
+                return match self.is_inside(s, table, NUMBER, 0) {
+                    true => self.read_element(table, size).map(sized),
+                    false => Err("read of a table's element that need not exist".into()),
+                };
+            }
             Kind::Element { table, index, max } => {
                 return match self.is_inside(s, table, index, max) {
                     true => self.read_element(table, size).map(sized),
@@ -219,6 +259,12 @@ impl Prover<'_> {
             (Kind::Builtins, (o, 8)) if o % 8 == 0 && (0..BUILTINS.len() as i64).contains(&(o / 8)) => Kind::Builtin((o / 8) as u32),
             (Kind::TypeIds, (o, 4)) if o % 4 == 0 && (0..module.types.len() as i64).contains(&(o / 4)) => {
                 Kind::TypeId(program.canonical(TypeIndex::from_u32((o / 4) as u32)))
+            }
+            (Kind::EntryTypePlace { table, index }, (0, 4)) => {
+                if !s.knows(|f| *f == Fact::EntryNotNull(table, index)) {
+                    return Err("the type of an entry that can be null".into());
+                }
+                Kind::EntryTypeId { table, index }
             }
             (Kind::Memory(memory), (o, 8)) => self.memory_field(memory, o).ok_or_else(unproved)?,
             (Kind::Table(table), (o, 8)) => table_field(table, o).ok_or_else(unproved)?,
@@ -277,6 +323,13 @@ impl Prover<'_> {
             }
             return self.heap_access(s, inside);
         }
+        if let Kind::VmCtx(start) = a.base.kind {
+            let field = i32::try_from(i64::from(start) + a.offset).ok().and_then(|at| self.program.layout.field(self.program.module, at));
+            return match field {
+                Some((Field::Global(g), inside)) => self.write_global(g, i64::from(inside), size, val),
+                _ => Err("a write to a part of the `VMContext` that is not the code's".into()),
+            };
+        }
         let unproved = || format!("write to {}", show(at));
         match at {
             Kind::Stack(place) => {
@@ -285,10 +338,10 @@ impl Prover<'_> {
                 s.touched = s.touched.min(place);
                 return Ok(());
             }
-            Kind::VmCtx(place) => {
-                return match self.program.layout.field(self.program.module, place) {
-                    Some((Field::Global(g), inside)) => self.write_global(g, i64::from(inside), size, val),
-                    _ => Err(unproved()),
+            Kind::TableBase(table) => {
+                return match self.is_inside(s, table, NUMBER, 0) {
+                    true => self.write_element(table, size, val),
+                    false => Err("write to a table's element that need not exist".into()),
                 };
             }
             Kind::Area(place) => return self.write_area(s, place, size, val),
@@ -363,9 +416,26 @@ impl Prover<'_> {
         matches!(self.entry.role, Role::ExitArray | Role::ExitTyped | Role::Uncompiled(_))
     }
 
-    fn read_field(&self, place: i32, size: i64) -> Step<Kind> {
+    /// The closed table with an entry at a place of the text, and which one.
+    fn entry_at(&self, place: i64) -> Option<(i64, u64)> {
+        let inside = |start: i64, len: u64| u64::try_from(place - start).ok().map(|d| d / 8).filter(|n| *n < len);
+        self.program.closed.iter().find_map(|(start, t)| Some((*start, inside(*start, t.len)?)))
+    }
+
+    /// The identity of a reference to an own function, if the address is that of one.
+    pub(super) fn own_function(&self, a: Address) -> Option<u64> {
+        let Kind::VmCtx(start) = a.base.kind else { return None };
+        let at = i32::try_from(i64::from(start) + a.offset).ok()?;
+        match self.program.layout.field(self.program.module, at)? {
+            (Field::Func(f), 0) => Some(OWN | u64::from(f)),
+            _ => None,
+        }
+    }
+
+    fn read_field(&self, place: i64, size: i64) -> Step<Kind> {
         let module = self.program.module;
-        let (field, inside) = self.program.layout.field(module, place).ok_or("read of a part of the `VMContext` that is not the code's")?;
+        let field = i32::try_from(place).ok().and_then(|place| self.program.layout.field(module, place));
+        let (field, inside) = field.ok_or("read of a part of the `VMContext` that is not the code's")?;
         let kind = match (field, inside, size) {
             (Field::Store, 0, 8) => Kind::Store,
             (Field::Builtins, 0, 8) => Kind::Builtins,
@@ -377,6 +447,11 @@ impl Prover<'_> {
             (Field::Import(f), offsets::IMPORT_CODE, 8) => Kind::ImportCode(f),
             (Field::Import(f), offsets::IMPORT_CTX, 8) => Kind::ImportContext(f),
             (Field::Import(f), offsets::IMPORT_FUNC_REF, 8) => Kind::Func(self.program.canonical(module.functions[f as usize])),
+            (Field::Func(f), offsets::FUNC_REF_CODE, 8) => {
+                Kind::CodeOf(OWN | u64::from(f), self.program.canonical(module.functions[f as usize]))
+            }
+            (Field::Func(f), offsets::FUNC_REF_CTX, 8) => Kind::ContextOf(OWN | u64::from(f)),
+            (Field::Func(f), offsets::FUNC_REF_TYPE_ID, 4) => Kind::TypeIdOf(OWN | u64::from(f)),
             (Field::Global(g), inside, size) => self.global_field(g, inside.into(), size).ok_or("read inside a field")?,
             (Field::GlobalPointer(g), 0, 8) => Kind::Global(g),
             (Field::TagPointer(t), 0, 8) => Kind::Tag(t),
@@ -432,7 +507,7 @@ impl Prover<'_> {
         }
     }
 
-    fn is_inside(&self, s: &State, table: u32, index: u64, max: u64) -> bool {
+    pub(super) fn is_inside(&self, s: &State, table: u32, index: u64, max: u64) -> bool {
         let ty = self.program.module.tables[table as usize];
         max < ty.limits.min || (index != 0 && s.knows(|f| *f == Fact::InTable(index, table)))
     }

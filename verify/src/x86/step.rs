@@ -4,8 +4,8 @@
 use super::memory::show;
 use super::{Next, Prover, Step, defined};
 use crate::abi::{R11, RSP};
-use crate::state::{Flags, State};
-use crate::value::{Kind, TOP, U32, Val, low_half};
+use crate::state::{Fact, Flags, State};
+use crate::value::{Kind, LOW_BYTE, Sym, TOP, U32, Val, low_half};
 use iced_x86::{Code, ConditionCode, FlowControl, Instruction, Mnemonic, OpAccess, OpKind, Register};
 use wasmc_environ::limits::STACK_GUARD;
 
@@ -61,16 +61,24 @@ impl Prover<'_> {
                 self.set(s, i, 0, Val { kind, sym: defined(i, 0) })
             }
             M::Lea => {
+                let before = s.regs;
                 let address = self.address(s, i)?;
                 let kind = self.effective(address);
                 let kind = if operand_size(i, 0) == 8 { kind } else { kind.max().filter(|m| *m <= U32).map_or(Kind::Max(U32), |_| kind) };
-                let sym = if address.offset == 0 && address.base.sym != 0 { address.base.sym } else { defined(i, 0) };
-                self.set(s, i, 0, Val { kind, sym })
+                let sym = match self.own_function(address) {
+                    Some(own) => own,
+                    None if address.offset == 0 && address.base.sym != 0 => address.base.sym,
+                    None => defined(i, 0),
+                };
+                self.set(s, i, 0, Val { kind, sym })?;
+                self.learn_sum(s, i, address, &before);
+                Ok(())
             }
             M::Add | M::Sub if is_gpr(0) => self.sum(s, i),
             M::And | M::Or | M::Xor | M::Shl | M::Shr | M::Imul if is_gpr(0) && i.op_count() == 2 => self.logic(s, i),
             M::Cmp | M::Test => self.compare(s, i),
             m if super::allowed::is_conditional_move(m) => self.conditional_move(s, i),
+            m if super::allowed::is_set(m) => self.set_byte(s, i),
             M::Nop | M::Endbr64 | M::Lfence | M::Mfence | M::Sfence | M::Pause => Ok(()),
             _ => self.other(s, i),
         }
@@ -122,7 +130,9 @@ impl Prover<'_> {
             n => {
                 let mask = (1u64 << (8 * n)) - 1;
                 let old = s.regs[number].kind.max();
-                old.filter(|m| *m <= U32 && r.number() < 16).map_or(TOP, |m| Val { kind: Kind::Max(m | mask | 0xffff), sym: 0 })
+                let high = matches!(r, Register::AH | Register::BH | Register::CH | Register::DH);
+                let kind = old.filter(|m| *m <= U32).map_or(Kind::Top, |m| Kind::Max(m | mask | 0xffff));
+                Val { kind, sym: if n == 1 && !high { val.sym } else { 0 } }
             }
         };
         if number == RSP as usize {
@@ -176,6 +186,10 @@ impl Prover<'_> {
         let (left, right) = (self.operand(s, i, 0)?, self.operand(s, i, 1)?);
         let wide = operand_size(i, 0) == 8;
         let subtract = i.mnemonic() == Mnemonic::Sub;
+        let own = match (subtract, left.kind, right.kind) {
+            (false, Kind::VmCtx(_), Kind::Const(c)) => self.own_function(super::memory::Address { base: left, offset: c as i64 }),
+            _ => None,
+        };
         let kind = match (subtract, right.kind) {
             (false, _) => self.add(left, right),
             (true, Kind::Const(c)) => self.offset(left.kind, (c as i64).wrapping_neg()),
@@ -189,7 +203,64 @@ impl Prover<'_> {
             Kind::Const(c) if wide && !subtract => Flags::Add { of: left.sym, add: c },
             _ => Flags::Unknown,
         };
-        self.set(s, i, 0, Val { kind, sym: defined(i, 0) })?;
+        self.set(s, i, 0, Val { kind, sym: own.unwrap_or(defined(i, 0)) })?;
+        if wide && self.has_checks() && i.op0_kind() == OpKind::Register && !subtract {
+            self.learn_parts(s, defined(i, 0), left, right);
+        }
+        Ok(())
+    }
+
+    /// Whether accesses rely on checks, which are on sums.
+    fn has_checks(&self) -> bool {
+        (0..self.program.module.memories.len() as u32).any(|m| !self.is_static(m))
+    }
+
+    /// Remembers that a value is a sum.
+    fn learn_parts(&self, s: &mut State, sum: Sym, left: Val, right: Val) {
+        let is_half = |v: Val| v.kind.max().is_some_and(|m| m <= U32);
+        match (left.kind, right.kind) {
+            (_, Kind::Const(add)) if left.sym != 0 => {
+                let exact = left.kind.max().is_some_and(|m| m.checked_add(add).is_some());
+                s.learn(Fact::Plus { sum, of: left.sym, add, exact });
+            }
+            _ if left.sym != 0 && right.sym != 0 && is_half(left) && is_half(right) => s.learn(Fact::Sum(sum, left.sym, right.sym)),
+            _ => {}
+        }
+    }
+
+    /// The same for what `lea` computes.
+    fn learn_sum(&self, s: &mut State, i: &Instruction, address: super::memory::Address, before: &[Val; 16]) {
+        if !self.has_checks() || operand_size(i, 0) != 8 || i.is_ip_rel_memory_operand() {
+            return;
+        }
+        let base = before[i.memory_base().number() & 15];
+        match i.memory_index() {
+            Register::None if i.memory_base().is_gpr64() => {
+                let add = Val { kind: Kind::Const(address.offset as u64), sym: 0 };
+                self.learn_parts(s, defined(i, 0), base, add);
+            }
+            index if i.memory_base().is_gpr64() && i.memory_index_scale() == 1 && i.memory_displacement64() == 0 => {
+                self.learn_parts(s, defined(i, 0), base, before[index.number() & 15]);
+            }
+            _ => {}
+        }
+    }
+
+    /// A byte that says whether a condition holds.
+    fn set_byte(&mut self, s: &mut State, i: &Instruction) -> Step {
+        let implied = s.implied(i.condition_code()).unwrap_or_default();
+        self.set(s, i, 0, Val { kind: Kind::Max(1), sym: defined(i, 0) })?;
+        if i.op0_kind() != OpKind::Register || !self.has_checks() {
+            return Ok(());
+        }
+        let byte = defined(i, 0) | LOW_BYTE;
+        for f in implied {
+            match f {
+                Fact::SumInMemory(a, b, memory) => s.learn(Fact::IfInMemory(byte, a, b, memory)),
+                Fact::SumAtMost(a, b, n) => s.learn(Fact::IfAtMost(byte, a, b, n)),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -238,6 +309,7 @@ impl Prover<'_> {
         let zero = Val { kind: Kind::Const(0), sym: 0 };
         let same = i.op_kind(1) == OpKind::Register && i.op0_kind() == OpKind::Register && i.op_register(0) == i.op_register(1);
         s.flags = match i.mnemonic() {
+            Mnemonic::Test if size == 1 && left.sym != 0 && right.sym != 0 => Flags::Both(left.sym, right.sym),
             _ if size < 4 => Flags::Unknown,
             Mnemonic::Cmp => Flags::Compare { left, right },
             _ if same => Flags::Compare { left, right: zero },
@@ -253,18 +325,33 @@ impl Prover<'_> {
         let val = match (kept, moved) {
             (Some(a), Some(b)) if a.sym == b.sym && a.sym != 0 => a,
             (Some(a), Some(b)) => Val {
-                kind: self.select(a.kind, b.kind).unwrap_or_else(|| a.kind.join(b.kind, false, |x, y| program.is_subtype(x, y))),
+                kind: self.select(s, a.kind, b.kind).unwrap_or_else(|| a.kind.join(b.kind, false, |x, y| program.is_subtype(x, y))),
                 sym: defined(i, 0),
             },
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => TOP,
         };
-        self.set(s, i, 0, val)
+        let val = Val { sym: if val.sym == 0 { defined(i, 0) } else { val.sym }, ..val };
+        self.set(s, i, 0, val)?;
+        // The greater of two.
+        if let Flags::Compare { left, right } = s.flags
+            && matches!(i.condition_code(), ConditionCode::a | ConditionCode::ae)
+            && (left.sym, right.sym) == (new.sym, old.sym)
+            && self.has_checks()
+        {
+            s.learn(Fact::NotBelow(val.sym, left.sym));
+            s.learn(Fact::NotBelow(val.sym, right.sym));
+        }
+        Ok(())
     }
 
     /// An element that exists, or the table's first one where there is none: only misspeculation gets there.
-    fn select(&self, a: Kind, b: Kind) -> Option<Kind> {
-        match (a, b) {
+    fn select(&self, s: &State, a: Kind, b: Kind) -> Option<Kind> {
+        let inside = |kind| match kind {
+            Kind::Element { table, index, max } if self.is_inside(s, table, index, max) => Kind::Inside(table),
+            other => other,
+        };
+        match (inside(a), inside(b)) {
             (Kind::Inside(t), Kind::TableBase(u)) | (Kind::TableBase(u), Kind::Inside(t)) if t == u => Some(Kind::Inside(t)),
             _ => None,
         }
@@ -400,7 +487,8 @@ pub(super) fn register(s: &State, r: Register) -> Val {
         n => {
             let mask = (1u64 << (8 * n)) - 1;
             let high = matches!(r, Register::AH | Register::BH | Register::CH | Register::DH);
-            Val { kind: Kind::Max(val.kind.max().filter(|m| *m <= mask && !high).unwrap_or(mask)), sym: 0 }
+            let sym = if n == 1 && !high && val.sym != 0 { val.sym | LOW_BYTE } else { 0 };
+            Val { kind: Kind::Max(val.kind.max().filter(|m| *m <= mask && !high).unwrap_or(mask)), sym }
         }
     }
 }
