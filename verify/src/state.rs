@@ -78,6 +78,14 @@ impl Fact {
 
     /// The value with what the fact says of it.
     fn apply(self, v: Val) -> Val {
+        match (self, v.kind) {
+            (Self::InMemory(s, memory, extent), Kind::Const(_)) if s == v.identity() => Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v },
+            _ => self.apply_to_unknown(v),
+        }
+    }
+
+    /// The same, but a number stays one.
+    fn apply_to_unknown(self, v: Val) -> Val {
         let kind = match (self, v.kind) {
             (Self::AtMost(s, n), Kind::Top) if s == v.sym => Kind::Max(n),
             (Self::AtMost(s, n), Kind::Max(m)) if s == v.sym => Kind::Max(n.min(m)),
@@ -184,7 +192,7 @@ impl State {
     pub fn with_facts(&self, mut val: Val) -> Val {
         if val.sym != 0 {
             for f in self.facts.iter() {
-                val = f.apply(val);
+                val = f.apply_to_unknown(val);
             }
         }
         val
@@ -210,11 +218,11 @@ impl State {
             return;
         }
         for v in &mut self.regs {
-            *v = fact.apply(*v);
+            *v = fact.apply_to_unknown(*v);
         }
-        if self.slots.iter().any(|s| fact.apply(s.val) != s.val) {
+        if self.slots.iter().any(|s| fact.apply_to_unknown(s.val) != s.val) {
             for s in Arc::make_mut(&mut self.slots) {
-                s.val = fact.apply(s.val);
+                s.val = fact.apply_to_unknown(s.val);
             }
         }
         let facts = Arc::make_mut(&mut self.facts);
@@ -240,6 +248,18 @@ impl State {
             }
             _ => return Some(Vec::new()),
         };
+        if let (Kind::Const(l), Kind::Const(r)) = (left.kind, right.kind) {
+            let holds = match condition {
+                C::b => l < r,
+                C::be => l <= r,
+                C::a => l > r,
+                C::ae => l >= r,
+                C::e => l == r,
+                C::ne => l != r,
+                _ => true,
+            };
+            return holds.then(Vec::new);
+        }
         let mut facts = Vec::new();
         let possible = match condition {
             C::b => self.less(left, right, false, &mut facts),
@@ -295,8 +315,10 @@ impl State {
             (_, Kind::TableSize(t)) if !or_equal => facts.push(Fact::InTable(a.identity(), t)),
             // The other way round of what is known.
             (Kind::TableSize(t), _) if or_equal && self.knows(|f| *f == Fact::InTable(b.identity(), t)) => return false,
+            // No memory is that large.
+            (Kind::Const(c), Kind::Length { .. }) if c >= 1 << 48 => return false,
             (_, Kind::Length { memory, less }) => {
-                facts.push(Fact::InMemory(a.sym, memory, less));
+                facts.push(Fact::InMemory(a.identity(), memory, less));
                 self.sums(a.sym, facts, |of, add| Fact::InMemory(of, memory, add.saturating_add(less)), |x, y| Fact::SumInMemory(x, y, memory));
             }
             (_, Kind::Const(n)) => {

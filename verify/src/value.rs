@@ -101,6 +101,8 @@ pub enum Kind {
     ImportContext(u32),
     /// An address from the start of the text; negative: in the closed tables.
     Text(i64),
+    /// An address up to `max` bytes behind a place of the text.
+    Constants { at: i64, max: u64 },
     /// The entry of a closed table (by its place) with an index by its identity.
     Entry { table: i64, index: Sym, max: u64 },
     /// The first word of that entry.
@@ -161,7 +163,7 @@ impl Val {
     /// The identity, also of a number.
     pub fn identity(self) -> Sym {
         match self.kind {
-            Kind::Const(n) if n <= U32 => NUMBER | n,
+            Kind::Const(n) if n < OWN => NUMBER | n,
             _ => self.sym,
         }
     }

@@ -54,6 +54,7 @@ impl Prover<'_> {
             (Kind::Text(table), Kind::Times8 { index, max }) => Kind::Entry { table, index, max },
             (Kind::Text(t), Kind::EntryOffset { table, index, max }) if t == table => Kind::EntryCode { table, index, max },
             (Kind::Text(t), Kind::JumpOffset { table, max }) if t == table => Kind::JumpTarget { table, max },
+            (Kind::Text(at), n) if n.max().is_some_and(|m| m < 1 << 32) => Kind::Constants { at, max: n.max()? },
             (Kind::Init(r @ (RSI | RDX)), Kind::Init(RCX)) if self.entry.role == Role::Builtin => Kind::Raw { register: r, end: true },
             _ => return None,
         })
@@ -72,7 +73,7 @@ impl Prover<'_> {
             Kind::VmCtx(at) => sum(at).map_or(Kind::Top, |at| self.field_address(at)),
             Kind::Area(at) => sum(at).map_or(Kind::Top, Kind::Area),
             Kind::Text(at) => at.checked_add(n).map_or(Kind::Top, Kind::Text),
-            Kind::TableBase(table) if n > 0 && n % 8 == 0 && n < 1 << 34 => {
+            Kind::TableBase(table) if n > 0 && n % 8 == 0 => {
                 let index = n as u64 / 8;
                 Kind::Element { table, index: NUMBER | index, max: index }
             }
@@ -225,7 +226,21 @@ impl Prover<'_> {
                         _ => Kind::EntryType { table, index, max },
                     }));
                 }
+                let constant = usize::try_from(place).ok().and_then(|at| program.text.get(at..at.checked_add(size as usize)?));
+                match constant {
+                    Some(bytes) if matches!(size, 4 | 8) => {
+                        let n = bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b));
+                        return Ok(sized(Kind::Const(n)));
+                    }
+                    _ => {}
+                }
                 return match place >= -program.rodata && place + size <= program.text.len() as i64 {
+                    true => Ok(TOP),
+                    false => Err("read outside text and tables".into()),
+                };
+            }
+            Kind::Constants { at, max } => {
+                return match at >= -program.rodata && at + max as i64 + size <= program.text.len() as i64 {
                     true => Ok(TOP),
                     false => Err("read outside text and tables".into()),
                 };

@@ -309,6 +309,7 @@ impl Prover<'_> {
         let zero = Val { kind: Kind::Const(0), sym: 0 };
         let same = i.op_kind(1) == OpKind::Register && i.op0_kind() == OpKind::Register && i.op_register(0) == i.op_register(1);
         s.flags = match i.mnemonic() {
+            Mnemonic::Test if size < 4 && same && matches!(left.kind, Kind::Const(_)) => Flags::Compare { left, right: zero },
             Mnemonic::Test if size == 1 && left.sym != 0 && right.sym != 0 => Flags::Both(left.sym, right.sym),
             _ if size < 4 => Flags::Unknown,
             Mnemonic::Cmp => Flags::Compare { left, right },
@@ -488,7 +489,11 @@ pub(super) fn register(s: &State, r: Register) -> Val {
             let mask = (1u64 << (8 * n)) - 1;
             let high = matches!(r, Register::AH | Register::BH | Register::CH | Register::DH);
             let sym = if n == 1 && !high && val.sym != 0 { val.sym | LOW_BYTE } else { 0 };
-            Val { kind: Kind::Max(val.kind.max().filter(|m| *m <= mask && !high).unwrap_or(mask)), sym }
+            let kind = match val.kind {
+                Kind::Const(c) if !high => Kind::Const(c & mask),
+                kind => Kind::Max(kind.max().filter(|m| *m <= mask && !high).unwrap_or(mask)),
+            };
+            Val { kind, sym }
         }
     }
 }
