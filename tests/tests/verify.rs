@@ -4,7 +4,6 @@
 #[allow(dead_code, reason = "only the generator is used here")]
 mod differential;
 
-use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wasmc_compiler::{CompileOptions, Cpu, Inlining, Interpret, OptLevel, compile_to_artifact};
@@ -16,7 +15,9 @@ use wasmc_verify::{Refused, verify};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Random modules. One in twenty seeds makes none.
-const SEEDS: u64 = if cfg!(feature = "slow") { 4000 } else { 240 };
+const SEEDS: u64 = if cfg!(feature = "slow") { 4000 } else { 1200 };
+/// Parts that run at the same time.
+const RANGES: u64 = 4;
 /// Mutations of each kind of program.
 const MUTATIONS: u64 = if cfg!(feature = "slow") { 20_000 } else { 1500 };
 
@@ -58,40 +59,50 @@ fn problem(bytes: &[u8]) -> Option<String> {
     })
 }
 
-#[test]
-fn random_modules() {
+fn random_modules(range: u64) {
     let variants = variants();
     let only = std::env::var("WASMC_DIFF_SEED").ok().map(|s| s.parse::<u64>().expect("a number"));
     let (first, last) = only.map_or((0, SEEDS), |seed| (seed, seed + 1));
-    let tried: Vec<(u64, usize, Vec<String>)> = (first..last)
-        .into_par_iter()
-        .filter_map(|seed| {
-            let case = differential::case(seed)?;
-            let mut problems = Vec::new();
-            let mut verified = 0;
-            for (n, (name, options)) in variants.iter().enumerate() {
-                // Each module in two ways; all ways of a single seed.
-                if only.is_none() && n as u64 % 5 != seed % 5 {
-                    continue;
-                }
-                for binary in std::iter::once(&case.first).chain(&case.second) {
-                    let bytes = compile(&binary.wasm, options);
-                    verified += 1;
-                    if let Some(p) = problem(&bytes) {
-                        if only.is_some() {
-                            let path = differential::folder().join(format!("verify-{seed}-{n}.so"));
-                            let _ = std::fs::create_dir_all(differential::folder());
-                            let _ = std::fs::write(path, &bytes);
-                        }
-                        problems.push(format!("seed {seed}, {name}: {p}"));
-                    }
+    let (mut artifacts, mut problems) = (0, Vec::new());
+    for seed in (first..last).filter(|seed| seed % RANGES == range) {
+        let Some(case) = differential::case(seed) else { continue };
+        for (n, (name, options)) in variants.iter().enumerate() {
+            // Each module in two ways; all ways of a single seed.
+            if only.is_none() && n as u64 % 5 != seed / RANGES % 5 {
+                continue;
+            }
+            for binary in std::iter::once(&case.first).chain(&case.second) {
+                let bytes = compile(&binary.wasm, options);
+                artifacts += 1;
+                let Some(problem) = problem(&bytes) else { continue };
+                problems.push(format!("seed {seed}, {name}: {problem}"));
+                if only.is_some() {
+                    std::fs::create_dir_all(differential::folder()).expect("a folder for findings");
+                    std::fs::write(differential::folder().join(format!("verify-{seed}-{n}.so")), &bytes).expect("a file for a finding");
                 }
             }
-            Some((seed, verified, problems))
-        })
-        .collect();
-    let artifacts: usize = tried.iter().map(|t| t.1).sum();
-    let problems: Vec<String> = tried.into_iter().flat_map(|t| t.2).collect();
+        }
+    }
     println!("{artifacts} artifacts, {} not proved", problems.len());
     assert!(problems.is_empty(), "{} of {artifacts}:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn random_modules_0() {
+    random_modules(0);
+}
+
+#[test]
+fn random_modules_1() {
+    random_modules(1);
+}
+
+#[test]
+fn random_modules_2() {
+    random_modules(2);
+}
+
+#[test]
+fn random_modules_3() {
+    random_modules(3);
 }

@@ -18,8 +18,8 @@ pub use program::Finding;
 
 use iced_x86::{FastFormatter, Instruction};
 use program::{Entry, Program, Role};
-use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmc_environ::artifact::SectionKind;
 use wasmc_runtime::{ArtifactContents, ArtifactErrorKind};
 
@@ -88,28 +88,53 @@ pub fn verify(bytes: &[u8]) -> Result<Report, Refused> {
     elf::check(contents.file(), contents.header()).map_err(|f| Refused::Unproved(vec![f]))?;
     let program = Program::new(&contents, meta).map_err(|f| Refused::Unproved(vec![f]))?;
     let mut report = Report { text: program.text.len() as u64, ..Report::default() };
-    let results: Vec<_> = program
-        .starts
-        .par_iter()
-        .filter_map(|start| {
-            let proved = x86::prove(&program, *start, program.entries.get(start)?);
-            Some((*start, proved.and_then(|p| records::check(&program, *start, &p).map(|()| p))))
-        })
-        .collect();
-    let mut findings = BTreeSet::new();
-    for (_, result) in results {
-        match result {
-            Ok(proved) => {
-                report.pieces += 1;
-                report.instructions += proved.instructions;
-            }
-            Err(finding) => {
-                findings.insert(finding);
-            }
-        }
-    }
+    let findings = prove_all(&program, &mut report);
     if findings.is_empty() { Ok(report) } else { Err(Refused::Unproved(findings.into_iter().collect())) }
 }
+
+/// Proves all code that may be entered, on as many threads as there are processors. What is not proved is returned, in order.
+fn prove_all(program: &Program<'_>, report: &mut Report) -> BTreeSet<Finding> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let (mut pieces, mut instructions, mut findings) = (0, 0, BTreeSet::new());
+        while let Some(start) = program.starts.get(next.fetch_add(1, Relaxed)) {
+            let Some(entry) = program.entries.get(start) else { continue };
+            let proved = x86::prove(program, *start, entry).and_then(|p| records::check(program, *start, &p).map(|()| p));
+            match proved {
+                Ok(proved) => {
+                    pieces += 1;
+                    instructions += proved.instructions;
+                }
+                Err(finding) => {
+                    findings.insert(finding);
+                }
+            }
+        }
+        (pieces, instructions, findings)
+    };
+    let threads = if program.text.len() < SMALL { 1 } else { std::thread::available_parallelism().map_or(1, Into::into) };
+    let all = std::thread::scope(|scope| {
+        // Where no thread is to be had, this one does all.
+        let others: Vec<_> = (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let own = work();
+        std::iter::once(Some(own)).chain(others.into_iter().map(|t| t.join().ok())).collect::<Vec<_>>()
+    });
+    let mut findings = BTreeSet::new();
+    for part in all {
+        let Some((pieces, instructions, found)) = part else {
+            // A thread that panicked has proved nothing.
+            findings.insert(Finding { offset: None, function: String::new(), problem: "the verifier failed".into() });
+            continue;
+        };
+        report.pieces += pieces;
+        report.instructions += instructions;
+        findings.extend(found);
+    }
+    findings
+}
+
+/// Code of fewer bytes is not worth a thread.
+const SMALL: usize = 256 << 10;
 
 /// Which builtin the code at an offset is the trampoline of; proved at the first call.
 fn builtin_at(program: &Program<'_>, target: u32) -> Result<u32, Finding> {

@@ -2,7 +2,7 @@
 //! checks have established. Joining two states keeps what holds in both.
 
 use crate::abi::{RBP, RSP};
-use crate::value::{ANY_TYPE, JOINED, Kind, LOW_BYTE, LOW_HALF, Sym, TOP, Val, low_half};
+use crate::value::{ANY_TYPE, JOINED, Kind, LOW_BYTE, LOW_HALF, NUMBER, Sym, TOP, Val, low_half};
 use iced_x86::ConditionCode;
 use std::sync::Arc;
 
@@ -79,7 +79,14 @@ impl Fact {
     /// The value with what the fact says of it.
     fn apply(self, v: Val) -> Val {
         match (self, v.kind) {
-            (Self::InMemory(s, memory, extent), Kind::Const(_)) if s == v.identity() => Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v },
+            // What is compared may be the end of an access, and the number its beginning.
+            (Self::InMemory(s, memory, extent), Kind::Const(c)) if s & NUMBER != 0 && s >> 56 == 0 && c <= s ^ NUMBER => {
+                let extent = extent.saturating_add((s ^ NUMBER) - c);
+                Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v }
+            }
+            (Self::InMemory(s, memory, extent), Kind::Length { .. } | Kind::TableSize(_)) if s == v.sym => {
+                Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v }
+            }
             _ => self.apply_to_unknown(v),
         }
     }

@@ -195,6 +195,9 @@ impl Prover<'_> {
 
     /// The trampoline or function at an offset of the text.
     fn direct(&self, s: &State, target: u32) -> Step<Callee> {
+        if self.entry.role == Role::Builtin {
+            return Err("a direct call or jump in a trampoline".into());
+        }
         let entry = match self.program.entries.get(&target) {
             Some(e) => e,
             None => {

@@ -181,7 +181,7 @@ impl Prover<'_> {
             Kind::Heap { memory, low, high } => low >= -GUARD && high.checked_add(size).is_some_and(|end| behind(memory, end)),
             Kind::HeapAt { memory, max, .. } => i64::try_from(max).ok().and_then(|m| m.checked_add(size)).is_some_and(|end| behind(memory, end)),
             Kind::HeapChecked { extent, poison, offset, .. } => {
-                let fits = offset.checked_add(size).is_some_and(|end| offset >= -GUARD && end - extent.min(1 << 40) as i64 <= GUARD);
+                let fits = offset >= -GUARD && i128::from(offset) + i128::from(size) - i128::from(extent) <= i128::from(GUARD);
                 fits && (poison == 0 || poison.checked_add(offset).is_some_and(|at| (-GUARD..=0).contains(&at)))
             }
             Kind::HeapGuarded { memory, max, poison, offset } => {
@@ -260,6 +260,14 @@ impl Prover<'_> {
             }
             Kind::JumpOffset { table, max } if size == 4 => return Ok(sized(Kind::JumpOffset { table, max })),
             _ => {}
+        }
+        // No address that low is ever mapped.
+        if let Kind::Const(n) = at
+            && n < 4096 - 64
+        {
+            self.faulting.insert(i.ip() as u32);
+            self.ends = true;
+            return Ok(TOP);
         }
         // Structures, of which only some fields may be read.
         let offset = a.offset;

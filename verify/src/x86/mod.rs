@@ -76,6 +76,8 @@ pub(crate) struct Prover<'p> {
     faulting: BTreeSet<u32>,
     returns: HashMap<u32, i32>,
     raw_source: bool,
+    /// The instruction always faults.
+    ends: bool,
 }
 
 /// What knows the effects of instructions.
@@ -105,6 +107,7 @@ pub fn prove(program: &Program<'_>, start: u32, entry: &Entry) -> Result<Proved,
         faulting: BTreeSet::new(),
         returns: HashMap::new(),
         raw_source: false,
+        ends: false,
     };
     prover.find_leaders();
     // A branch into what was taken for the middle of a block makes it two, and everything is done again.
@@ -170,7 +173,11 @@ impl Prover<'_> {
                     at = end;
                     continue;
                 }
-                let next = self.step(&mut state, &i).map_err(|problem| self.finding(at, format!("{problem} (`{}`)", crate::show(&i))))?;
+                let next = self.step(&mut state, &i);
+                if std::mem::take(&mut self.ends) {
+                    break;
+                }
+                let next = next.map_err(|problem| self.finding(at, format!("{problem} (`{}`)", crate::show(&i))))?;
                 let end = at + i.len() as u32;
                 at = match next {
                     Next::Fall => end,

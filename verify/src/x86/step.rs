@@ -58,7 +58,10 @@ impl Prover<'_> {
                     (_, kind) if kind.max().is_some_and(|m| m < 1 << (bits - 1)) => kind,
                     _ => Kind::Top,
                 };
-                self.set(s, i, 0, Val { kind, sym: defined(i, 0) })
+                let zero_extends = i.mnemonic() == M::Movzx && value.sym != 0 && i.op1_kind() == OpKind::Register;
+                let sym = if zero_extends { value.sym } else { defined(i, 0) };
+                let val = s.with_facts(Val { kind, sym });
+                self.set(s, i, 0, val)
             }
             M::Lea => {
                 let before = s.regs;
