@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// More facts are not kept; the oldest go.
 const MAX_FACTS: usize = 96;
 
+/// No memory or table is as large as this.
+const LARGEST: u64 = 1 << 48;
+
 /// A word, or less, of the frame.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -84,6 +87,7 @@ impl Fact {
                 let extent = extent.saturating_add((s ^ NUMBER) - c);
                 Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v }
             }
+            (Self::AtMost(s, n), Kind::Length { .. } | Kind::TableSize(_)) if s == v.sym => Val { kind: Kind::Max(n), ..v },
             (Self::InMemory(s, memory, extent), Kind::Length { .. } | Kind::TableSize(_)) if s == v.sym => {
                 Val { kind: Kind::Checked { memory, extent, poison: 0 }, ..v }
             }
@@ -123,6 +127,8 @@ pub enum Flags {
 pub struct State {
     /// The registers.
     pub regs: [Val; 16],
+    /// The greatest byte of each vector register.
+    pub bytes: [u8; 16],
     /// What is known of the frame, by place.
     pub slots: Arc<Vec<Slot>>,
     /// The flags.
@@ -144,6 +150,7 @@ impl State {
     pub fn new() -> Self {
         Self {
             regs: [TOP; 16],
+            bytes: [u8::MAX; 16],
             slots: Arc::default(),
             flags: Flags::Unknown,
             facts: Arc::default(),
@@ -173,6 +180,9 @@ impl State {
         match self.slots.binary_search_by_key(&at, |s| s.at) {
             Ok(i) if self.slots[i].size == size => self.slots[i].val,
             Ok(i) if self.slots[i].size == 8 && size == 4 => low_half(self.slots[i].val),
+            // A byte of a vector.
+            Ok(i) if self.slots[i].size == 16 && size == 1 => self.slots[i].val,
+            Err(i) if size == 1 && i > 0 && self.slots[i - 1].size == 16 && at < self.slots[i - 1].at + 16 => self.slots[i - 1].val,
             _ => TOP,
         }
     }
@@ -189,7 +199,7 @@ impl State {
     /// Writes to the frame; the value of a vector is `TOP`.
     pub fn set_slot(&mut self, at: i32, size: i32, val: Val) {
         self.clear(at, size);
-        if val != TOP && matches!(size, 4 | 8) {
+        if val != TOP && matches!(size, 4 | 8 | 16) {
             let i = self.slots.partition_point(|s| s.at < at);
             Arc::make_mut(&mut self.slots).insert(i, Slot { at, size, val });
         }
@@ -319,43 +329,43 @@ impl State {
             }
         }
         match (a.kind, b.kind) {
+            (Kind::Const(c), Kind::Length { .. } | Kind::TableSize(_)) if c >= LARGEST => return false,
             (_, Kind::TableSize(t)) if !or_equal => facts.push(Fact::InTable(a.identity(), t)),
             // The other way round of what is known.
             (Kind::TableSize(t), _) if or_equal && self.knows(|f| *f == Fact::InTable(b.identity(), t)) => return false,
-            // No memory is that large.
-            (Kind::Const(c), Kind::Length { .. }) if c >= 1 << 48 => return false,
             (_, Kind::Length { memory, less }) => {
                 facts.push(Fact::InMemory(a.identity(), memory, less));
-                self.sums(a.sym, facts, |of, add| Fact::InMemory(of, memory, add.saturating_add(less)), |x, y| Fact::SumInMemory(x, y, memory));
+                let part = |of, add: u64| (add < LARGEST).then(|| Fact::InMemory(of, memory, add.saturating_add(less)));
+                return self.sums(a.sym, facts, part, |x, y| Fact::SumInMemory(x, y, memory));
             }
             (_, Kind::Const(n)) => {
                 let n = n.saturating_sub(one);
-                self.sums(
-                    a.sym,
-                    facts,
-                    |of, add| Fact::AtMost(of, n.saturating_sub(add)),
-                    |x, y| Fact::SumAtMost(x, y, n),
-                );
+                let part = |of, add| n.checked_sub(add).map(|n| Fact::AtMost(of, n));
+                return self.sums(a.sym, facts, part, |x, y| Fact::SumAtMost(x, y, n));
             }
             _ => {}
         }
         true
     }
 
-    /// What is known of the parts of a sum that is bounded.
-    fn sums(&self, sum: Sym, facts: &mut Vec<Fact>, part: impl Fn(Sym, u64) -> Fact, parts: impl Fn(Sym, Sym) -> Fact) {
+    /// What is known of the parts of a sum that is bounded, and whether it can be.
+    fn sums(&self, sum: Sym, facts: &mut Vec<Fact>, part: impl Fn(Sym, u64) -> Option<Fact>, parts: impl Fn(Sym, Sym) -> Fact) -> bool {
         if sum == 0 {
-            return;
+            return true;
         }
         for f in self.facts.iter() {
             match *f {
                 Fact::Plus { sum: s, of, add, exact } if s == sum && (exact || self.knows(|f| *f == Fact::NoWrap(of, add))) => {
-                    facts.push(part(of, add));
+                    match part(of, add) {
+                        Some(fact) => facts.push(fact),
+                        None => return false,
+                    }
                 }
                 Fact::Sum(s, x, y) if s == sum => facts.push(parts(x, y)),
                 _ => {}
             }
         }
+        true
     }
 
     /// What is known of a value where a condition holds.
@@ -426,6 +436,9 @@ impl State {
         if self.facts != other.facts || self.facts.iter().any(refers) {
             let facts: Vec<Fact> = self.facts.iter().copied().filter(|f| !refers(f) && holds(f, &other.facts)).collect();
             self.facts = Arc::new(facts);
+        }
+        for (own, other) in self.bytes.iter_mut().zip(&other.bytes) {
+            *own = (*own).max(*other);
         }
         self.touched = self.touched.max(other.touched);
         self.has_room &= other.has_room;

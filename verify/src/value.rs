@@ -101,6 +101,8 @@ pub enum Kind {
     ImportContext(u32),
     /// An address from the start of the text; negative: in the closed tables.
     Text(i64),
+    /// An address up to `max` bytes above a place of the frame.
+    StackSpan { at: i32, max: i32 },
     /// An address up to `max` bytes behind a place of the text.
     Constants { at: i64, max: u64 },
     /// The entry of a closed table (by its place) with an index by its identity.

@@ -310,6 +310,7 @@ impl Prover<'_> {
                 s.regs[r as usize] = Val { kind: Kind::Top, sym: defined(i, 2 + u64::from(r)) };
             }
         }
+        s.bytes = [u8::MAX; 16];
         s.regs[RSP as usize] = Val { kind: Kind::Stack(rsp + popped), sym: 0 };
         s.flags = Flags::Unknown;
         s.has_room &= !matches!(callee, Callee::Wasm(_));
@@ -326,6 +327,9 @@ impl Prover<'_> {
                 }
             }
         }
+        if matches!(callee, Callee::Runtime) {
+            self.runtime_results(s);
+        }
         if let Some(kind) = result_kind {
             s.regs[RAX as usize].kind = kind;
         }
@@ -337,6 +341,22 @@ impl Prover<'_> {
         }
         let returns = !matches!(callee, Callee::Raise);
         Ok(Next::Call { handler, returns })
+    }
+
+    /// What the runtime gives: a status, which must be looked at, and a value.
+    fn runtime_results(&mut self, s: &mut State) {
+        let fallible = |n: u32| Builtin::ALL.get(n as usize).is_some_and(|b| b.signature().fallible);
+        let status = match self.entry.role {
+            Role::ExitArray => RAX,
+            Role::Builtin if !self.proved.builtin.is_some_and(fallible) => return,
+            _ => RDX,
+        };
+        self.status = Some(s.regs[status as usize].sym);
+        if self.entry.role == Role::ExitTyped
+            && let Some((Ty::Func(ty), Place::Gpr(r))) = self.entry.signature.results.first()
+        {
+            s.regs[*r as usize].kind = Kind::Func(*ty);
+        }
     }
 
     /// The kind of what an indirect call goes to.
@@ -598,6 +618,11 @@ impl Prover<'_> {
         }
         let pops = if i.op_count() == 1 { i32::from(i.immediate16()) } else { 0 };
         self.frame_is_gone(s, pops)?;
+        if let Some(status) = self.status
+            && !s.knows(|f| *f == Fact::AtMost(status, 0))
+        {
+            return Err("a return although the runtime may have failed".into());
+        }
         if matches!(self.entry.role, Role::Entry | Role::Builtin) {
             return Ok(());
         }

@@ -54,6 +54,7 @@ impl Prover<'_> {
             (Kind::Text(table), Kind::Times8 { index, max }) => Kind::Entry { table, index, max },
             (Kind::Text(t), Kind::EntryOffset { table, index, max }) if t == table => Kind::EntryCode { table, index, max },
             (Kind::Text(t), Kind::JumpOffset { table, max }) if t == table => Kind::JumpTarget { table, max },
+            (Kind::Stack(at), n) if n.max().is_some_and(|m| m < 256) => Kind::StackSpan { at, max: n.max()? as i32 },
             (Kind::Text(at), n) if n.max().is_some_and(|m| m < 1 << 32) => Kind::Constants { at, max: n.max()? },
             (Kind::Init(r @ (RSI | RDX)), Kind::Init(RCX)) if self.entry.role == Role::Builtin => Kind::Raw { register: r, end: true },
             _ => return None,
@@ -214,7 +215,11 @@ impl Prover<'_> {
         match at {
             Kind::Stack(place) => {
                 self.in_stack(s, place, size)?;
-                return Ok(if size == 8 || size == 4 { s.slot(place, size as i32) } else { TOP });
+                return Ok(match size {
+                    4 | 8 => s.slot(place, size as i32),
+                    1 | 16 => Val { kind: s.slot(place, size as i32).kind, sym: 0 },
+                    _ => TOP,
+                });
             }
             Kind::Text(place) => {
                 if size == 4
@@ -238,6 +243,10 @@ impl Prover<'_> {
                     true => Ok(TOP),
                     false => Err("read outside text and tables".into()),
                 };
+            }
+            Kind::StackSpan { at, max } => {
+                self.in_stack(s, at, i64::from(max) + size)?;
+                return Ok(TOP);
             }
             Kind::Constants { at, max } => {
                 return match at >= -program.rodata && at + max as i64 + size <= program.text.len() as i64 {

@@ -76,6 +76,8 @@ pub(crate) struct Prover<'p> {
     faulting: BTreeSet<u32>,
     returns: HashMap<u32, i32>,
     raw_source: bool,
+    /// What the runtime's status is, where the stub calls it.
+    status: Option<Sym>,
     /// The instruction always faults.
     ends: bool,
 }
@@ -107,6 +109,7 @@ pub fn prove(program: &Program<'_>, start: u32, entry: &Entry) -> Result<Proved,
         faulting: BTreeSet::new(),
         returns: HashMap::new(),
         raw_source: false,
+        status: None,
         ends: false,
     };
     prover.find_leaders();
@@ -152,6 +155,7 @@ impl Prover<'_> {
         self.faulting.clear();
         self.returns.clear();
         self.proved = Proved::default();
+        self.status = None;
         let state = self.initial();
         self.blocks.insert(self.start, (state, 0));
         self.work.insert(self.start);
@@ -378,6 +382,7 @@ fn handler_state(s: &State, handler: u32) -> State {
     let sym = 1 << 57 | u64::from(handler);
     h.regs[RDX as usize] = Val { kind: Kind::Exception(ANY_TYPE), sym };
     h.regs[RAX as usize] = Val { kind: Kind::Max(crate::value::U32), sym: 0 };
+    h.bytes = [u8::MAX; 16];
     h.flags = Flags::Unknown;
     h
 }

@@ -370,6 +370,7 @@ impl Prover<'_> {
     }
 
     fn effects(&mut self, s: &mut State, i: &Instruction, info: &iced_x86::InstructionInfo) -> Step {
+        let bytes = self.greatest_byte(s, i);
         let memory = (0..i.op_count()).find(|n| i.op_kind(*n) == OpKind::Memory);
         // Accesses that are not an operand's are none that are used.
         if info.used_memory().len() > usize::from(memory.is_some()) {
@@ -386,12 +387,22 @@ impl Prover<'_> {
                 self.read(s, i, address, size)?;
             }
             if written {
-                self.write(s, i, address, size, TOP)?;
+                let val = match bytes {
+                    Some(max) if size == 16 && max != u8::MAX => Val { kind: Kind::Max(max.into()), sym: 0 },
+                    _ => TOP,
+                };
+                self.write(s, i, address, size, val)?;
             }
         }
         for used in info.used_registers() {
             let (_, written) = access(used.access());
             let r = used.register();
+            if written && r.is_vector_register() {
+                let known = bytes.filter(|_| i.op0_kind() == OpKind::Register && i.op0_register() == r);
+                if let Some(own) = s.bytes.get_mut(r.number()) {
+                    *own = known.unwrap_or(u8::MAX);
+                }
+            }
             if written && r.is_gpr() {
                 if r.full_register() == Register::RSP {
                     return Err("the stack pointer becomes an unknown value".into());
@@ -411,6 +422,32 @@ impl Prover<'_> {
             s.flags = Flags::Unknown;
         }
         Ok(())
+    }
+
+    /// The greatest byte of what a move or conjunction of 16 bytes gives: indices of bytes are bounded so.
+    fn greatest_byte(&self, s: &State, i: &Instruction) -> Option<u8> {
+        use Mnemonic as M;
+        let (from, conjunction) = match (i.mnemonic(), i.op_count()) {
+            (M::Movdqu | M::Movdqa | M::Movups | M::Movaps | M::Vmovdqu | M::Vmovdqa | M::Vmovups | M::Vmovaps, 2) => (1..2, false),
+            (M::Pand | M::Andps | M::Andpd, 2) => (0..2, true),
+            (M::Vpand | M::Vandps | M::Vandpd, 3) => (1..3, true),
+            _ => return None,
+        };
+        let of = |n: u32| match i.op_kind(n) {
+            OpKind::Register if i.op_register(n).is_xmm() => s.bytes.get(i.op_register(n).number()).copied().unwrap_or(u8::MAX),
+            OpKind::Memory if i.is_ip_rel_memory_operand() && i.memory_size().size() == 16 => {
+                let at = usize::try_from(i.ip_rel_memory_address()).ok();
+                let constant = at.and_then(|at| self.program.text.get(at..at.checked_add(16)?));
+                constant.and_then(|c| c.iter().copied().max()).unwrap_or(u8::MAX)
+            }
+            OpKind::Memory if i.memory_size().size() == 16 => match self.address(s, i).map(|a| self.effective(a)) {
+                Ok(Kind::Stack(at)) => u8::try_from(s.slot(at, 16).kind.max().unwrap_or(255)).unwrap_or(u8::MAX),
+                _ => u8::MAX,
+            },
+            _ => u8::MAX,
+        };
+        let all = from.map(of);
+        if conjunction { all.min() } else { all.max() }
     }
 
     fn branch(&mut self, s: &mut State, i: &Instruction) -> Step<Next> {
