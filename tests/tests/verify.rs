@@ -106,3 +106,228 @@ fn random_modules_2() {
 fn random_modules_3() {
     random_modules(3);
 }
+
+/// A program with something of everything.
+fn demo() -> Vec<u8> {
+    text(
+        r#"(module
+            (type $unary (func (param i32) (result i32)))
+            (import "host" "log" (func $log (param i32)))
+            (import "host" "table" (table $imported 2 funcref))
+            (import "host" "global" (global $imported_global (mut i64)))
+            (memory (export "memory") 1)
+            (memory $fixed 1 1)
+            (memory $wide i64 1)
+            (table $closed 3 3 funcref)
+            (elem (table $closed) (i32.const 0) func $double $log_it)
+            (table $open (export "open") 4 10 funcref)
+            (global $counter (mut i32) (i32.const 0))
+            (global $handler (mut funcref) (ref.null func))
+            (tag $odd (param i32))
+            (elem declare func $double)
+            (func $double (type $unary) (i32.shl (local.get 0) (i32.const 1)))
+            (func $log_it (type $unary) (call $log (local.get 0)) (local.get 0))
+            (func $memories (export "memories") (param i32 i64) (result i32)
+                (i32.store offset=16 (local.get 0) (i32.const 7))
+                (i32.store $fixed offset=8 (local.get 0) (i32.load8_u (local.get 0)))
+                (i64.store $wide offset=70000 (local.get 1) (i64.const 1))
+                (memory.copy (local.get 0) (i32.const 5) (local.get 0))
+                (memory.fill $fixed (local.get 0) (i32.const 5) (local.get 0))
+                (i32.load offset=100000 (local.get 0)))
+            (func $calls (export "calls") (param i32) (result i32)
+                (i32.add
+                    (call_indirect $closed (type $unary) (local.get 0) (local.get 0))
+                    (i32.add
+                        (call_indirect $open (type $unary) (local.get 0) (local.get 0))
+                        (call_indirect $imported (type $unary) (local.get 0) (local.get 0)))))
+            (func $tables (export "tables") (param i32)
+                (table.set $open (local.get 0) (ref.func $double))
+                (global.set $handler (table.get $open (local.get 0)))
+                (global.set $imported_global (i64.const 5))
+                (global.set $counter (i32.add (global.get $counter) (i32.const 1)))
+                (drop (table.grow $open (ref.null func) (i32.const 1))))
+            (func $switch (export "switch") (param i32) (result i32)
+                (block $c (block $b (block $a (br_table $a $b $c $b (local.get 0))) (return (i32.const 1))) (return (i32.const 2)))
+                (i32.div_u (i32.const 100) (local.get 0)))
+            (func $throws (export "throws") (param i32) (result i32)
+                (block $caught (result i32)
+                    (try_table (result i32) (catch $odd $caught)
+                        (if (i32.and (local.get 0) (i32.const 1)) (then (throw $odd (local.get 0))))
+                        (call $switch (local.get 0)))))
+            (func $many (export "many") (param i64 i64 i64 i64 i64 i64 i64 i64) (result i64 i64 i64 i64 i64 i64 i64 i64 i64 i64)
+                (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (local.get 6) (local.get 7)
+                (local.get 0) (local.get 1))
+            (func $tail (export "tail") (param i32) (result i32)
+                (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+                (return_call $tail (i32.sub (local.get 0) (i32.const 1))))
+            (func $uses_many (export "uses_many") (result i64)
+                (call $many (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4) (i64.const 5) (i64.const 6) (i64.const 7) (i64.const 8))
+                (drop) (drop) (drop) (drop) (drop) (drop) (drop) (drop) (drop)))"#,
+    )
+}
+
+#[test]
+fn every_option() {
+    for (name, options) in variants() {
+        let bytes = compile(&demo(), &options);
+        assert_eq!(problem(&bytes), None, "{name}");
+    }
+}
+
+/// The programs and scripts that other tests use, and those of the shared corpus if it is there.
+#[test]
+fn programs() {
+    let mut modules: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![workspace().join("examples"), workspace().join("tests/programs")];
+    folders.extend(shared("corpus"));
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a readable folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "wasm") {
+                modules.push(path);
+            }
+        }
+    }
+    modules.sort();
+    let most = if cfg!(feature = "slow") { u64::MAX } else { 600 << 10 };
+    let mut verified = 0;
+    for path in modules {
+        if path.metadata().is_ok_and(|m| m.len() > most) {
+            continue;
+        }
+        let wasm = std::fs::read(&path).expect("a readable file");
+        let options = CompileOptions { features: Features::all(), ..CompileOptions::default() };
+        // What does not compile is another test's.
+        let Ok(artifact) = compile_to_artifact(&wasm, &options) else { continue };
+        let report = verify(&artifact.bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(report.pieces > 0 && report.instructions > 0);
+        verified += 1;
+    }
+    println!("{verified} programs verified");
+    assert!(verified > 5);
+}
+
+/// The artifact with another text, all digests right.
+fn with_text(bytes: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let place = HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>();
+    let mut header = Header::read_from_bytes(&bytes[place.clone()]).expect("a header");
+    let text = &mut header.sections[SectionKind::Text as usize];
+    let range = text.offset as usize..(text.offset + text.size) as usize;
+    change(&mut bytes[range.clone()]);
+    text.digest = *blake3::hash(&bytes[range]).as_bytes();
+    header.digest = *blake3::hash(&header.as_bytes()[..size_of::<Header>() - 32]).as_bytes();
+    bytes[place].copy_from_slice(header.as_bytes());
+    bytes
+}
+
+/// Where these bytes are in the text, once.
+fn find(bytes: &[u8], wanted: &[u8]) -> usize {
+    let header = Header::read_from_bytes(&bytes[HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>()]).expect("a header");
+    let text = &header.sections[SectionKind::Text as usize];
+    let text = &bytes[text.offset as usize..(text.offset + text.size) as usize];
+    text.windows(wanted.len()).position(|w| w == wanted).unwrap_or_else(|| panic!("{wanted:02x?} is not in the text"))
+}
+
+/// Replaces the first occurrence of some bytes by as many others, and gives what the verifier says.
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Option<String> {
+    assert_eq!(old.len(), new.len());
+    let at = find(bytes, old);
+    problem(&with_text(bytes, |text| text[at..at + new.len()].copy_from_slice(new)))
+}
+
+#[test]
+fn attacks_are_refused() {
+    // A function whose first instructions stand at the beginning of the text.
+    let one = |body: &str| {
+        let wasm = text(&format!(
+            r#"(module (memory 1) (table $t 4 4 funcref) (elem (table $t) (i32.const 0) func $f)
+                (type $u (func (param i32) (result i32)))
+                (table $o (export "o") 4 8 funcref) (global $g (mut i64) (i64.const 0))
+                (func $f (export "f") (param i32) (result i32) {body}))"#
+        ));
+        let options = CompileOptions { cpu: Cpu::Baseline, ..CompileOptions::default() };
+        compile(&wasm, &options)
+    };
+    let prologue = [0x55, 0x48, 0x89, 0xe5];
+    let after = |bytes: &[u8], code: &[u8]| {
+        let at = find(bytes, &prologue) + prologue.len();
+        problem(&with_text(bytes, |text| text[at..at + code.len()].copy_from_slice(code)))
+    };
+    let simple = one("(i32.mul (i32.mul (local.get 0) (local.get 0)) (i32.mul (local.get 0) (i32.const 12345678)))");
+    assert_eq!(problem(&simple), None);
+    let attacks: &[(&str, &[u8], &str)] = &[
+        ("syscall", &[0x0f, 0x05], "not used"),
+        ("sysenter", &[0x0f, 0x34], "system call"),
+        ("int 0x80", &[0xcd, 0x80], "system call"),
+        ("int3", &[0xcc], "system call"),
+        ("hlt", &[0xf4], "privileged"),
+        ("cli", &[0xfa], "privileged"),
+        ("in al, dx", &[0xec], "privileged"),
+        ("wrfsbase rax", &[0xf3, 0x48, 0x0f, 0xae, 0xd0], ""),
+        ("wrpkru", &[0x0f, 0x01, 0xef], "not used"),
+        ("mov rax, fs:[0]", &[0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0], "segment prefix"),
+        ("mov ds, eax", &[0x8e, 0xd8], "register that programs do not use"),
+        ("ldmxcsr [rsp]", &[0x0f, 0xae, 0x14, 0x24], "not used"),
+        ("rep stosb", &[0xf3, 0xaa], "string instruction"),
+        ("popf", &[0x9d], "not used"),
+        ("fldz", &[0xd9, 0xee], "not used"),
+        ("mov [rsi], rax", &[0x48, 0x89, 0x06], "write to an unknown address"),
+        ("mov [rdi], rax", &[0x48, 0x89, 0x07], "not the code's"),
+        ("mov rax, [rsi]", &[0x48, 0x8b, 0x06], "read of an unknown address"),
+        ("mov rax, [rdi]", &[0x48, 0x8b, 0x07], "not the code's"),
+        ("mov [rbp+8], rsi", &[0x48, 0x89, 0x75, 0x08], "not the return address"),
+        ("mov [rbp], rsi", &[0x48, 0x89, 0x75, 0x00], "not given back"),
+        ("mov [rbp+16], rsi", &[0x48, 0x89, 0x75, 0x10], "outside the function's frame"),
+        ("mov rsp, rsi", &[0x48, 0x89, 0xf4], "stack pointer becomes"),
+        ("pop rbx", &[0x5b], ""),
+        ("mov rbx, rsi", &[0x48, 0x89, 0xf3], "not given back"),
+        ("jmp rsi", &[0xff, 0xe6], "an indirect call or jump"),
+        ("call rsi", &[0xff, 0xd6], "an indirect call or jump"),
+        ("call [rdi]", &[0xff, 0x17], "not the code's"),
+        ("ret at once", &[0xc3], "not the return address"),
+        ("jmp far away", &[0xe9, 0, 0, 0, 0x10], "branch out of the text"),
+        ("jne beyond", &[0x0f, 0x85, 0, 0, 1, 0], "outside the function"),
+        ("jmp into the next instruction", &[0xeb, 0x01, 0x48], ""),
+        ("mov rax, [rip+1 MiB]", &[0x48, 0x8b, 0x05, 0, 0, 0x10, 0], "outside text and tables"),
+        ("mov [rip], eax", &[0x89, 0x05, 0, 0, 0, 0], "write to"),
+        ("sub rsp, 1 MiB", &[0x48, 0x81, 0xec, 0, 0, 0x10, 0], "grows by more than its guard"),
+    ];
+    for (name, code, expected) in attacks {
+        let said = after(&simple, code).unwrap_or_else(|| panic!("{name} was not refused"));
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+
+    // Checks that are gone.
+    let load = one("(i32.load offset=8 (local.get 0))");
+    assert_eq!(problem(&load), None);
+    // mov edi, edi; mov eax, [rsi+rdi+8]: without the zero extension, and with another base.
+    let said = replaced(&load, &[0x89, 0xff, 0x8b, 0x44, 0x3e, 0x08], &[0x66, 0x90, 0x8b, 0x44, 0x3e, 0x08]).expect("refused");
+    assert!(said.contains("read of an unknown address"), "{said}");
+    let said = replaced(&load, &[0x8b, 0x44, 0x3e, 0x08], &[0x8b, 0x44, 0x3f, 0x08]).expect("refused");
+    assert!(said.contains("read of"), "{said}");
+    let closed = one("(call_indirect $t (type $u) (local.get 0) (local.get 0))");
+    assert_eq!(problem(&closed), None);
+    // cmp esi, 4 becomes cmp esi, 5: an entry that does not exist. Both places, or the mask still holds.
+    let weaker = with_text(&closed, |text| {
+        for i in 0..text.len() - 3 {
+            if text[i..i + 3] == [0x83, 0xfe, 0x04] {
+                text[i + 2] = 5;
+            }
+        }
+    });
+    assert!(problem(&weaker).expect("refused").contains("need not exist"));
+    let said = replaced(&closed, &[0x85, 0xd2, 0x0f, 0x85], &[0x85, 0xd2, 0x0f, 0x84]).expect("refused");
+    assert!(said.contains("check of the type"), "{said}");
+    let open = one("(call_indirect $o (type $u) (local.get 0) (local.get 0))");
+    assert_eq!(problem(&open), None);
+    // jne to the trap becomes je.
+    let compare = find(&open, &[0x8b, 0x48, 0x18]);
+    let refused = with_text(&open, |text| {
+        let branch = (compare..).find(|i| text[*i..*i + 2] == [0x0f, 0x85]).expect("a branch");
+        text[branch + 1] = 0x84;
+    });
+    assert!(problem(&refused).expect("refused").contains("type was not checked"));
+}

@@ -78,6 +78,11 @@ impl Prover<'_> {
                 let index = n as u64 / 8;
                 Kind::Element { table, index: NUMBER | index, max: index }
             }
+            // A single address is exact, whatever the sums on the way to it are.
+            Kind::Heap { memory, low, high } if low == high => {
+                let at = low.wrapping_add(n);
+                Kind::Heap { memory, low: at, high: at }
+            }
             Kind::Heap { memory, low, high } => match (low.checked_add(n), high.checked_add(n)) {
                 (Some(low), Some(high)) => Kind::Heap { memory, low, high },
                 _ => Kind::Top,
