@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "only the generator is used here")]
 mod differential;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use wasmc_compiler::{CompileOptions, Cpu, Inlining, Interpret, OptLevel, compile_to_artifact};
 use wasmc_environ::Tunables;
@@ -253,13 +253,17 @@ fn attacks_are_refused() {
     };
     let prologue = [0x55, 0x48, 0x89, 0xe5];
     let after = |bytes: &[u8], code: &[u8]| {
-        let at = find(bytes, &prologue) + prologue.len();
-        problem(&with_text(bytes, |text| text[at..at + code.len()].copy_from_slice(code)))
+        let body = find(bytes, &prologue) + prologue.len()..find(bytes, &[0x48, 0x89, 0xec, 0x5d, 0xc3]);
+        problem(&with_text(bytes, |text| {
+            text[body.clone()].fill(0x90);
+            text[body][..code.len()].copy_from_slice(code);
+        }))
     };
     let simple = one("(i32.mul (i32.mul (local.get 0) (local.get 0)) (i32.mul (local.get 0) (i32.const 12345678)))");
     assert_eq!(problem(&simple), None);
+    assert_eq!(after(&simple, &[]), None);
     let attacks: &[(&str, &[u8], &str)] = &[
-        ("syscall", &[0x0f, 0x05], "not used"),
+        ("syscall", &[0x0f, 0x05], "system call"),
         ("sysenter", &[0x0f, 0x34], "system call"),
         ("int 0x80", &[0xcd, 0x80], "system call"),
         ("int3", &[0xcc], "system call"),
@@ -290,7 +294,7 @@ fn attacks_are_refused() {
         ("ret at once", &[0xc3], "not the return address"),
         ("jmp far away", &[0xe9, 0, 0, 0, 0x10], "branch out of the text"),
         ("jne beyond", &[0x0f, 0x85, 0, 0, 1, 0], "outside the function"),
-        ("jmp into the next instruction", &[0xeb, 0x01, 0x48], ""),
+        ("jne into the next instruction", &[0x75, 0x01, 0x48, 0x90], "overlap"),
         ("mov rax, [rip+1 MiB]", &[0x48, 0x8b, 0x05, 0, 0, 0x10, 0], "outside text and tables"),
         ("mov [rip], eax", &[0x89, 0x05, 0, 0, 0, 0], "write to"),
         ("sub rsp, 1 MiB", &[0x48, 0x81, 0xec, 0, 0, 0x10, 0], "grows by more than its guard"),
@@ -330,4 +334,98 @@ fn attacks_are_refused() {
         text[branch + 1] = 0x84;
     });
     assert!(problem(&refused).expect("refused").contains("type was not checked"));
+}
+
+/// A small generator of numbers.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        ((self.0 >> 33) % n as u64) as usize
+    }
+}
+
+/// A program without imports that does something in each of its parts, for changed code to be run.
+fn victim() -> Vec<u8> {
+    text(
+        r#"(module
+            (type $unary (func (param i32) (result i32)))
+            (memory 1)
+            (data (i32.const 0) "some bytes to work on, more than sixty-four of them, so that a copy takes the long way")
+            (table $closed 4 4 funcref) (elem (table $closed) (i32.const 0) func $sum $switch $copy $divide)
+            (table $open (export "t") 4 8 funcref) (elem (table $open) (i32.const 0) func $sum $switch $copy $divide)
+            (global $g (mut i32) (i32.const 0))
+            (tag $odd (param i32))
+            (func $sum (type $unary) (local $i i32) (local $n i32)
+                (loop $l
+                    (local.set $n (i32.add (local.get $n) (i32.load8_u (local.get $i))))
+                    (i32.store offset=256 (i32.shl (local.get $i) (i32.const 2)) (local.get $n))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $l (i32.lt_u (local.get $i) (i32.const 64))))
+                (local.get $n))
+            (func $switch (type $unary)
+                (block $c (block $b (block $a (br_table $a $b $c $b (local.get 0))) (return (i32.const 1))) (return (i32.const 2)))
+                (i32.const 3))
+            (func $copy (type $unary)
+                (memory.copy (i32.const 1000) (local.get 0) (i32.const 80))
+                (memory.fill (i32.const 2000) (local.get 0) (local.get 0))
+                (i32.load (i32.const 1004)))
+            (func $divide (type $unary) (i32.div_s (i32.const 1000) (local.get 0)))
+            (func $throws (type $unary)
+                (if (i32.and (local.get 0) (i32.const 1)) (then (throw $odd (local.get 0))))
+                (global.set $g (i32.add (global.get $g) (i32.const 1)))
+                (global.get $g))
+            (func (export "run") (result i32) (local $i i32) (local $n i32)
+                (table.set $open (i32.const 3) (table.get $open (i32.const 0)))
+                (loop $l
+                    (local.set $n (i32.add (local.get $n) (call_indirect $closed (type $unary)
+                        (i32.add (local.get $i) (i32.const 1)) (i32.and (local.get $i) (i32.const 3)))))
+                    (local.set $n (i32.add (local.get $n) (call_indirect $open (type $unary)
+                        (i32.add (local.get $i) (i32.const 1)) (i32.and (local.get $i) (i32.const 3)))))
+                    (local.set $n (i32.add (local.get $n)
+                        (block $caught (result i32) (try_table (result i32) (catch $odd $caught) (call $throws (local.get $i))))))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $l (i32.lt_u (local.get $i) (i32.const 40))))
+                (local.get $n)))"#,
+    )
+}
+
+/// Single bytes of the text are changed. What is accepted is run: it may give anything, trap or take too long, but not crash.
+#[test]
+fn mutations() {
+    let mut seed = 1;
+    for (name, options) in variants().into_iter().filter(|(name, _)| ["as it is", "checked", "metered"].contains(name)) {
+        let bytes = compile(&victim(), &options);
+        assert_eq!(problem(&bytes), None, "{name}");
+        let header = Header::read_from_bytes(&bytes[HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>()]).expect("a header");
+        let size = header.sections[SectionKind::Text as usize].size as usize;
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("mutant.so");
+        let mut random = Random(seed);
+        seed += 1;
+        let (mut refused, mut accepted, mut crashed) = (0, 0, Vec::new());
+        let mut ends = std::collections::BTreeMap::<String, u64>::new();
+        for _ in 0..MUTATIONS {
+            let (at, bit) = (random.below(size), random.below(255) as u8 + 1);
+            let mutant = with_text(&bytes, |text| text[at] ^= bit);
+            if verify(&mutant).is_err() {
+                refused += 1;
+                continue;
+            }
+            accepted += 1;
+            std::fs::write(&path, &mutant).expect("the mutant can be written");
+            let mut c = command(wasmc());
+            c.args(["run", "--timeout", "200ms", "--invoke", "run"]).arg(&path);
+            let outcome = run(&mut c, Duration::from_secs(30));
+            *ends.entry(outcome.code.map_or("a signal".into(), |c| c.to_string())).or_default() += 1;
+            // 70 would be a panic of the runtime.
+            if outcome.code.is_none_or(|c| c == 70) {
+                crashed.push(format!("byte {at:#x} ^ {bit:#x}: {outcome:?}"));
+            }
+        }
+        println!("{name}: {MUTATIONS} mutations of {size} bytes, {refused} refused, {accepted} accepted, which ended with {ends:?}");
+        assert!(crashed.is_empty(), "{}", crashed.join("\n"));
+        assert!(refused > MUTATIONS / 4, "{name}: {refused}");
+    }
 }

@@ -143,7 +143,8 @@ fn builtin_at(program: &Program<'_>, target: u32) -> Result<u32, Finding> {
         return known;
     }
     let entry = Entry { role: Role::Builtin, signature: abi::Signature::new(&[], &[]) };
-    let result = x86::prove(program, target, &entry).map(|p| p.builtin.unwrap_or(u32::MAX));
+    let proved = x86::prove(program, target, &entry);
+    let result = proved.and_then(|p| records::check(program, target, &p).map(|()| p.builtin.unwrap_or(u32::MAX)));
     program.builtins.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(target, result.clone());
     result
 }

@@ -116,7 +116,9 @@ impl<'a> Program<'a> {
         let header = contents.header();
         let (rodata, text) = (header.sections[SectionKind::RoData as usize], header.sections[SectionKind::Text as usize]);
         let before = match rodata.size {
+            // Without code, nothing reads them.
             0 => 0,
+            _ if text.size == 0 => 0,
             size => (text.offset.checked_sub(rodata.offset).filter(|d| *d == size))
                 .ok_or_else(|| general("the closed tables do not end where the text begins".into()))? as i64,
         };

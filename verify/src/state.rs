@@ -258,6 +258,7 @@ impl State {
             Flags::Both(a, b) if condition == C::ne => {
                 let facts = self.facts.iter().filter_map(|f| match *f {
                     Fact::IfInMemory(s, x, y, memory) if s == a || s == b => Some(Fact::SumInMemory(x, y, memory)),
+                    Fact::IfAtMost(s, x, NUMBER, n) if s == a || s == b => Some(Fact::AtMost(x, n)),
                     Fact::IfAtMost(s, x, y, n) if s == a || s == b => Some(Fact::SumAtMost(x, y, n)),
                     _ => None,
                 });

@@ -225,6 +225,15 @@ pub fn is_set(m: Mnemonic) -> bool {
     )
 }
 
+/// Whether an access of 16 bytes must be aligned.
+pub fn needs_alignment(i: &Instruction) -> bool {
+    use Mnemonic as M;
+    match i.code().encoding() {
+        EncodingKind::Legacy => !matches!(i.mnemonic(), M::Movdqu | M::Movups | M::Movupd | M::Lddqu),
+        _ => matches!(i.mnemonic(), M::Vmovdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa32 | M::Vmovdqa64 | M::Vmovntdq | M::Vmovntps | M::Vmovntpd),
+    }
+}
+
 /// A near branch on 16 bits, or anything else that leaves by an unusual form.
 pub fn is_odd_form(i: &Instruction) -> bool {
     matches!(

@@ -6,7 +6,7 @@ use super::{Next, Prover, Step, defined};
 use crate::abi::{ARGUMENTS, CALLEE_SAVED, Place, R15, RAX, RBP, RDI, RDX, RSI, RSP, Signature, Ty};
 use crate::program::Role;
 use crate::state::{Fact, Flags, State};
-use crate::value::{ANY_TYPE, Kind, TOP, Val};
+use crate::value::{ANY_TYPE, Kind, NUMBER, TOP, Val};
 use iced_x86::{Instruction, OpKind};
 use wasmc_environ::builtins::Builtin;
 use wasmc_environ::limits::STATIC_MEMORY_RESERVATION;
@@ -505,21 +505,38 @@ impl Prover<'_> {
             {
                 Ok(())
             }
-            Kind::HeapAt { memory, index, .. } => {
-                let least = self.program.module.memories[memory as usize].min_bytes().unwrap_or(0);
-                let is = |a: u64, b: u64| {
-                    let reaches = |x: u64| x == index || s.knows(|f| *f == Fact::NotBelow(x, index));
-                    (reaches(a) && b == length.sym) || (reaches(b) && a == length.sym)
-                };
-                let checked = s.knows(|f| match *f {
-                    Fact::SumInMemory(a, b, m) => m == memory && is(a, b),
-                    Fact::SumAtMost(a, b, n) => n <= least && is(a, b),
-                    _ => false,
-                });
-                if checked && length.sym != 0 { Ok(()) } else { Err("a copy or fill whose end was not checked".into()) }
+            Kind::Heap { memory, low, high } if low == high && low >= 0 => {
+                self.checked_range(s, memory, Val { kind: Kind::Const(low as u64), sym: 0 }, length)
             }
+            Kind::HeapAt { memory, index, max } => self.checked_range(s, memory, Val { kind: Kind::Max(max), sym: index }, length),
             kind => Err(format!("a copy or fill at {}", show(kind))),
         }
+    }
+
+    /// Whether it was checked that `length` bytes from an index on are in a memory.
+    fn checked_range(&self, s: &State, memory: u32, index: Val, length: Val) -> Step {
+        let least = self.program.module.memories[memory as usize].min_bytes().unwrap_or(0);
+        let (first, len) = (index.identity(), length.identity());
+        let number = |v: u64| (v >> 55 == 1).then_some(v ^ NUMBER);
+        // Whether a value is not below the index.
+        let reaches = |x: u64, to: u64| {
+            x == to || number(x).zip(number(to)).is_some_and(|(x, to)| x >= to) || s.knows(|f| *f == Fact::NotBelow(x, to))
+        };
+        let is = |a: u64, b: u64| (reaches(a, first) && reaches(b, len)) || (reaches(b, first) && reaches(a, len));
+        let end = |a: Option<u64>, b: Option<u64>| a.zip(b).and_then(|(a, b)| a.checked_add(b));
+        let checked = s.knows(|f| match *f {
+            Fact::SumInMemory(a, b, m) => m == memory && is(a, b),
+            Fact::SumAtMost(a, b, n) => n <= least && is(a, b),
+            // One of the two is a number.
+            Fact::InMemory(a, m, extent) => {
+                m == memory
+                    && (is(a, NUMBER | extent)
+                        || number(a).and_then(|e| e.checked_add(extent)).is_some_and(|e| end(number(first), number(len)).is_some_and(|w| w <= e)))
+            }
+            _ => false,
+        });
+        let fits = end(index.kind.max(), length.kind.max()).is_some_and(|e| e <= least);
+        if first != 0 && len != 0 && (checked || fits) { Ok(()) } else { Err("a copy or fill whose end was not checked".into()) }
     }
 
     pub(super) fn jump(&mut self, s: &mut State, i: &Instruction) -> Step<Next> {

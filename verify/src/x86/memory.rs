@@ -341,7 +341,7 @@ impl Prover<'_> {
                 if self.raw_access(s, kind, o, size)? == RDX {
                     self.raw_source = true;
                 }
-                self.faulting.insert(i.ip() as u32);
+                self.raw.insert(i.ip() as u32);
                 Kind::Top
             }
             _ => return Err(unproved()),
@@ -423,7 +423,7 @@ impl Prover<'_> {
                 if self.raw_access(s, kind, o, size)? != RSI {
                     return Err("a write to the source of a copy".into());
                 }
-                self.faulting.insert(i.ip() as u32);
+                self.raw.insert(i.ip() as u32);
                 Ok(())
             }
             _ => Err(unproved()),

@@ -75,6 +75,8 @@ pub(crate) struct Prover<'p> {
     proved: Proved,
     faulting: BTreeSet<u32>,
     returns: HashMap<u32, i32>,
+    /// Accesses through arguments of a trampoline, whose ranges its callers have checked.
+    raw: BTreeSet<u32>,
     raw_source: bool,
     /// What the runtime's status is, where the stub calls it.
     status: Option<Sym>,
@@ -108,6 +110,7 @@ pub fn prove(program: &Program<'_>, start: u32, entry: &Entry) -> Result<Proved,
         proved: Proved::default(),
         faulting: BTreeSet::new(),
         returns: HashMap::new(),
+        raw: BTreeSet::new(),
         raw_source: false,
         status: None,
         ends: false,
@@ -156,6 +159,7 @@ impl Prover<'_> {
         self.returns.clear();
         self.proved = Proved::default();
         self.status = None;
+        self.raw.clear();
         let state = self.initial();
         self.blocks.insert(self.start, (state, 0));
         self.work.insert(self.start);
@@ -166,6 +170,7 @@ impl Prover<'_> {
             loop {
                 let i = self.decode(at)?;
                 if i.code() == Code::Ud2 {
+                    self.faulting.insert(at);
                     break;
                 }
                 if let Some(end) = self.probe_loop(&mut state, &i) {
@@ -253,6 +258,7 @@ impl Prover<'_> {
         // Traps need no state.
         if self.program.text[target as usize..].starts_with(&[0x0f, 0x0b]) {
             self.decode(target)?;
+            self.faulting.insert(target);
             return Ok(());
         }
         if self.leaders.insert(target) && self.marks[(target - self.start) as usize] != 0 {
@@ -358,15 +364,12 @@ impl Prover<'_> {
         if self.raw_source && !is(Builtin::move_bytes) {
             return Err(self.finding(self.start, "it reads through an argument that is no address".into()));
         }
-        let raw = self.faulting.iter().next().copied();
-        if let Some(at) = raw
+        if let Some(at) = self.raw.iter().next().copied()
             && !is(Builtin::move_bytes)
             && !is(Builtin::fill_bytes)
         {
             return Err(self.finding(at, "it writes through an argument that is no address".into()));
         }
-        // Those ranges were checked by the caller.
-        self.faulting.clear();
         Ok(())
     }
 }

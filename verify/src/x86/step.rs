@@ -5,7 +5,7 @@ use super::memory::show;
 use super::{Next, Prover, Step, defined};
 use crate::abi::{R11, RSP};
 use crate::state::{Fact, Flags, State};
-use crate::value::{Kind, LOW_BYTE, Sym, TOP, U32, Val, low_half};
+use crate::value::{Kind, LOW_BYTE, NUMBER, OWN, Sym, TOP, U32, Val, low_half};
 use iced_x86::{Code, ConditionCode, FlowControl, Instruction, Mnemonic, OpAccess, OpKind, Register};
 use wasmc_environ::limits::STACK_GUARD;
 
@@ -259,6 +259,8 @@ impl Prover<'_> {
         let byte = defined(i, 0) | LOW_BYTE;
         for f in implied {
             match f {
+                Fact::InMemory(a, memory, extent) if extent < OWN => s.learn(Fact::IfInMemory(byte, a, NUMBER | extent, memory)),
+                Fact::AtMost(a, n) => s.learn(Fact::IfAtMost(byte, a, NUMBER, n)),
                 Fact::SumInMemory(a, b, memory) => s.learn(Fact::IfInMemory(byte, a, b, memory)),
                 Fact::SumAtMost(a, b, n) => s.learn(Fact::IfAtMost(byte, a, b, n)),
                 _ => {}
@@ -340,11 +342,11 @@ impl Prover<'_> {
         // The greater of two.
         if let Flags::Compare { left, right } = s.flags
             && matches!(i.condition_code(), ConditionCode::a | ConditionCode::ae)
-            && (left.sym, right.sym) == (new.sym, old.sym)
+            && (left.identity(), right.identity()) == (new.identity(), old.identity())
             && self.has_checks()
         {
-            s.learn(Fact::NotBelow(val.sym, left.sym));
-            s.learn(Fact::NotBelow(val.sym, right.sym));
+            s.learn(Fact::NotBelow(val.sym, left.identity()));
+            s.learn(Fact::NotBelow(val.sym, right.identity()));
         }
         Ok(())
     }
@@ -382,6 +384,19 @@ impl Prover<'_> {
             if size == 0 {
                 return Err("an access of unknown size".into());
             }
+            // The old vector instructions fault on what is not aligned; in a memory that is a trap.
+            if size == 16 && super::allowed::needs_alignment(i) {
+                let aligned = match self.effective(address) {
+                    Kind::Stack(at) => (at + 8) % 16 == 0,
+                    Kind::Text(at) => at % 16 == 0,
+                    Kind::VmCtx(at) => at % 16 == 0,
+                    _ if matches!(address.base.kind, Kind::Global(_) | Kind::Array | Kind::Exception(_)) => address.offset % 16 == 0,
+                    kind => matches!(kind, Kind::Heap { .. } | Kind::HeapAt { .. } | Kind::HeapChecked { .. } | Kind::HeapGuarded { .. } | Kind::Constants { .. }),
+                };
+                if !aligned {
+                    return Err("an access that must be aligned and need not be".into());
+                }
+            }
             let (read, written) = access(info.op_access(n));
             if read {
                 self.read(s, i, address, size)?;
@@ -417,6 +432,9 @@ impl Prover<'_> {
                 let number = r.full_register().number() as u64;
                 self.set_register(s, r, Val { kind: bound, sym: defined(i, 2 + number) })?;
             }
+        }
+        if matches!(i.mnemonic(), Mnemonic::Div | Mnemonic::Idiv) {
+            self.faulting.insert(i.ip() as u32);
         }
         if i.rflags_modified() != 0 {
             s.flags = Flags::Unknown;
