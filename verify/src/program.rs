@@ -47,6 +47,10 @@ pub struct Entry {
 pub struct Closed {
     /// Number of entries.
     pub len: u64,
+    /// The one type of all functions in it, if there is only one.
+    pub only: Option<u32>,
+    /// Whether any entry is null.
+    pub has_null: bool,
 }
 
 /// Something that could not be proved.
@@ -193,7 +197,10 @@ impl<'a> Program<'a> {
             let place = i64::from(offset) - self.rodata;
             let general =
                 |problem: &str| Finding { offset: None, function: String::new(), problem: format!("closed table {i}: {problem}") };
-            self.closed.insert(place, Closed { len: table.elements.len() as u64 });
+            let mut types = table.elements.iter().flatten().map(|f| self.canonical(self.module.functions[f.index()]));
+            let only = types.next().filter(|first| types.all(|t| t == *first));
+            let has_null = table.elements.iter().any(Option::is_none);
+            self.closed.insert(place, Closed { len: table.elements.len() as u64, only, has_null });
             for (n, element) in table.elements.iter().enumerate() {
                 let at = offset as usize + n * size_of::<ClosedTableEntry>();
                 let Some([a, b, c, d, e, f, g, h]) = bytes.get(at..at + 8).and_then(|b| <[u8; 8]>::try_from(b).ok()) else {
