@@ -283,7 +283,12 @@ pub fn low_half(v: Val) -> Val {
         Kind::Const(n) => Val { kind: Kind::Const(n & U32), sym: 0 },
         Kind::Max(n) if n <= U32 => v,
         // Types are loaded by half a register.
-        Kind::TypeId(_) | Kind::TypeIdOf(_) | Kind::EntryType { .. } | Kind::IsSubtype(..) | Kind::EntryTypeId { .. } | Kind::IsEntrySubtype { .. } => v,
+        Kind::TypeId(_)
+        | Kind::TypeIdOf(_)
+        | Kind::EntryType { .. }
+        | Kind::IsSubtype(..)
+        | Kind::EntryTypeId { .. }
+        | Kind::IsEntrySubtype { .. } => v,
         _ if v.sym == 0 => Val { kind: Kind::Max(U32), sym: 0 },
         _ => Val { kind: Kind::Max(U32), sym: v.sym | LOW_HALF },
     }

@@ -10,6 +10,7 @@ mod scenario;
 mod shape;
 mod tiers;
 
+pub use generate::{Case, case};
 use scenario::{Event, Outcome};
 use shape::{Heap, Ty};
 use std::collections::BTreeMap;
@@ -17,7 +18,6 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use tiers::Metering;
-pub use generate::{Case, case};
 pub use tiers::Way;
 
 /// The bits of a float, or those of the canonical NaN for every NaN.

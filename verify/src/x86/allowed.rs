@@ -230,7 +230,10 @@ pub fn needs_alignment(i: &Instruction) -> bool {
     use Mnemonic as M;
     match i.code().encoding() {
         EncodingKind::Legacy => !matches!(i.mnemonic(), M::Movdqu | M::Movups | M::Movupd | M::Lddqu),
-        _ => matches!(i.mnemonic(), M::Vmovdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa32 | M::Vmovdqa64 | M::Vmovntdq | M::Vmovntps | M::Vmovntpd),
+        _ => matches!(
+            i.mnemonic(),
+            M::Vmovdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa32 | M::Vmovdqa64 | M::Vmovntdq | M::Vmovntps | M::Vmovntpd
+        ),
     }
 }
 

@@ -533,7 +533,9 @@ impl Prover<'_> {
             Fact::InMemory(a, m, extent) => {
                 m == memory
                     && (is(a, NUMBER | extent)
-                        || number(a).and_then(|e| e.checked_add(extent)).is_some_and(|e| end(number(first), number(len)).is_some_and(|w| w <= e)))
+                        || number(a)
+                            .and_then(|e| e.checked_add(extent))
+                            .is_some_and(|e| end(number(first), number(len)).is_some_and(|w| w <= e)))
             }
             _ => false,
         });

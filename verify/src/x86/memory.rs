@@ -9,8 +9,8 @@ use crate::value::{ANY_TYPE, Kind, NUMBER, OWN, TOP, U32, Val, low_half};
 use iced_x86::{Instruction, Register};
 use wasmc_environ::builtins::BUILTINS;
 use wasmc_environ::limits::{MEMORY_GUARD, STATIC_MEMORY_RESERVATION};
-use wasmc_environ::vmlayout::{EXN_PAYLOAD_OFFSET, offsets};
-use wasmc_environ::{MemoryIndex, TagIndex, TypeIndex};
+use wasmc_environ::vmlayout::{EXN_PAYLOAD_OFFSET, VMFuncRef, offsets};
+use wasmc_environ::{MemoryIndex, TagIndex, TrapCode, TypeIndex};
 
 /// An address: a value and a distance.
 #[derive(Copy, Clone, Debug)]
@@ -175,8 +175,7 @@ impl Prover<'_> {
         match self.is_static(memory) {
             true => STATIC_MEMORY_RESERVATION as i64,
             // What it has at least.
-            false => self.program.module.memories[memory as usize]
-                .min_bytes().and_then(|b| i64::try_from(b).ok()).unwrap_or(0),
+            false => self.program.module.memories[memory as usize].min_bytes().and_then(|b| i64::try_from(b).ok()).unwrap_or(0),
         }
     }
 
@@ -185,7 +184,9 @@ impl Prover<'_> {
         let behind = |memory: u32, end: i64| end <= self.heap_limit(memory) + GUARD;
         Some(match kind {
             Kind::Heap { memory, low, high } => low >= -GUARD && high.checked_add(size).is_some_and(|end| behind(memory, end)),
-            Kind::HeapAt { memory, max, .. } => i64::try_from(max).ok().and_then(|m| m.checked_add(size)).is_some_and(|end| behind(memory, end)),
+            Kind::HeapAt { memory, max, .. } => {
+                i64::try_from(max).ok().and_then(|m| m.checked_add(size)).is_some_and(|end| behind(memory, end))
+            }
             Kind::HeapChecked { extent, poison, offset, .. } => {
                 let fits = offset >= -GUARD && i128::from(offset) + i128::from(size) - i128::from(extent) <= i128::from(GUARD);
                 fits && (poison == 0 || poison.checked_add(offset).is_some_and(|at| (-GUARD..=0).contains(&at)))
@@ -277,9 +278,9 @@ impl Prover<'_> {
         }
         // No address that low is ever mapped.
         if let Kind::Const(n) = at
-            && n < 4096 - 64
+            && n < size_of::<VMFuncRef>() as u64
+            && self.is_null_trap(i.ip() as u32)
         {
-            self.faulting.insert(i.ip() as u32);
             self.ends = true;
             return Ok(TOP);
         }
@@ -447,6 +448,13 @@ impl Prover<'_> {
             return Err("an access to the stack outside the function's frame".into());
         }
         Ok(())
+    }
+
+    /// Whether a fault at this instruction is the trap of a reference that is null.
+    fn is_null_trap(&self, at: u32) -> bool {
+        let traps = self.program.contents.traps();
+        let null = [TrapCode::IndirectCallToNull, TrapCode::NullFunctionReference, TrapCode::NullReference];
+        traps.binary_search_by_key(&at, |t| t.code_offset).is_ok_and(|n| null.iter().any(|code| *code as u32 == traps[n].code))
     }
 
     fn is_leaving(&self) -> bool {

@@ -391,7 +391,14 @@ impl Prover<'_> {
                     Kind::Text(at) => at % 16 == 0,
                     Kind::VmCtx(at) => at % 16 == 0,
                     _ if matches!(address.base.kind, Kind::Global(_) | Kind::Array | Kind::Exception(_)) => address.offset % 16 == 0,
-                    kind => matches!(kind, Kind::Heap { .. } | Kind::HeapAt { .. } | Kind::HeapChecked { .. } | Kind::HeapGuarded { .. } | Kind::Constants { .. }),
+                    kind => matches!(
+                        kind,
+                        Kind::Heap { .. }
+                            | Kind::HeapAt { .. }
+                            | Kind::HeapChecked { .. }
+                            | Kind::HeapGuarded { .. }
+                            | Kind::Constants { .. }
+                    ),
                 };
                 if !aligned {
                     return Err("an access that must be aligned and need not be".into());
