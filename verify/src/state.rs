@@ -315,10 +315,10 @@ impl State {
         if let Some(n) = b.kind.max() {
             let Some(n) = n.checked_sub(one) else { return false };
             facts.push(Fact::AtMost(a.sym, n));
-            if let Kind::Const(c) = a.kind {
-                if c > n {
-                    return false;
-                }
+            if let Kind::Const(c) = a.kind
+                && c > n
+            {
+                return false;
             }
         }
         if let Kind::Const(c) = a.kind

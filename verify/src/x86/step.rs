@@ -42,8 +42,8 @@ impl Prover<'_> {
         use Mnemonic as M;
         let is_gpr = |n: u32| i.op_kind(n) == OpKind::Register && i.op_register(n).is_gpr();
         match i.mnemonic() {
-            M::Push => return self.push(s, i),
-            M::Pop => return self.pop(s, i),
+            M::Push => self.push(s, i),
+            M::Pop => self.pop(s, i),
             M::Mov if is_gpr(0) || i.op_kind(0) == OpKind::Memory => {
                 let value = self.operand(s, i, 1)?;
                 self.set(s, i, 0, value)
