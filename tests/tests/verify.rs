@@ -15,11 +15,11 @@ use wasmc_verify::{Refused, verify};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Random modules. One in twenty seeds makes none.
-const SEEDS: u64 = if cfg!(feature = "slow") { 4000 } else { 1200 };
+const SEEDS: u64 = if cfg!(feature = "slow") { 4000 } else { 320 };
 /// Parts that run at the same time.
 const RANGES: u64 = 4;
 /// Mutations of each kind of program.
-const MUTATIONS: u64 = if cfg!(feature = "slow") { 20_000 } else { 1500 };
+const MUTATIONS: u64 = if cfg!(feature = "slow") { 20_000 } else { 400 };
 
 /// Options under which code differs.
 fn variants() -> Vec<(&'static str, CompileOptions<'static>)> {
