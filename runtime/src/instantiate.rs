@@ -302,7 +302,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut In
             builtins: vm::builtin_addresses(),
             type_ids,
             instance: this.cast(),
-            reserved: 0,
+            calls: 0,
         });
         this
     }

@@ -15,6 +15,8 @@ pub enum Field {
     Store,
     Builtins,
     TypeIds,
+    /// How many functions were entered, in metered code.
+    Calls,
     /// A `VMMemoryDefinition`.
     Memory(u32),
     /// A pointer to one.
@@ -54,6 +56,7 @@ impl Layout {
             head(offsets::VMCONTEXT_STORE, |_, _| Field::Store),
             head(offsets::VMCONTEXT_BUILTINS, |_, _| Field::Builtins),
             head(offsets::VMCONTEXT_TYPE_IDS, |_, _| Field::TypeIds),
+            head(offsets::VMCONTEXT_CALLS, |_, _| Field::Calls),
         ];
         let mut group = |start: u32, step: usize, count: u32, field: fn(&Module, u32) -> Field| {
             groups.push(Group { start, step: size(step), count, field });

@@ -364,6 +364,7 @@ impl Prover<'_> {
         if let Kind::VmCtx(start) = a.base.kind {
             let field = i32::try_from(i64::from(start) + a.offset).ok().and_then(|at| self.program.layout.field(self.program.module, at));
             return match field {
+                Some((Field::Calls, 0)) if size == 8 && self.program.meter && !val.kind.is_address() => Ok(()),
                 Some((Field::Global(g), inside)) => self.write_global(g, i64::from(inside), size, val),
                 _ => Err("a write to a part of the `VMContext` that is not the code's".into()),
             };
@@ -485,6 +486,7 @@ impl Prover<'_> {
             (Field::Store, 0, 8) => Kind::Store,
             (Field::Builtins, 0, 8) => Kind::Builtins,
             (Field::TypeIds, 0, 8) => Kind::TypeIds,
+            (Field::Calls, 0, 8) if self.program.meter => Kind::Top,
             (Field::Memory(m), inside, 8) => self.memory_field(m, inside.into()).ok_or("read inside a field")?,
             (Field::MemoryPointer(m), 0, 8) => Kind::Memory(m),
             (Field::Table(t), inside, 8) => table_field(t, inside.into()).ok_or("read inside a field")?,
@@ -648,7 +650,7 @@ fn table_field(table: u32, offset: i64) -> Option<Kind> {
 }
 
 fn is_counter(offset: i64) -> bool {
-    [offsets::STORE_FUEL, offsets::STORE_INSTRUCTIONS, offsets::STORE_CALLS].iter().any(|o| i64::from(*o) == offset)
+    [offsets::STORE_FUEL, offsets::STORE_INSTRUCTIONS].iter().any(|o| i64::from(*o) == offset)
 }
 
 /// A kind in a message.
