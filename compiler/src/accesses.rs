@@ -89,10 +89,7 @@ mod tests {
 
     #[test]
     fn accesses_are_found_again() {
-        let accesses = Accesses {
-            locations: (0..1000).map(|i| i * 10).collect(),
-            places: (0..1000).map(|i| (i * 10, i)).collect(),
-        };
+        let accesses = Accesses { locations: (0..1000).map(|i| i * 10).collect(), places: (0..1000).map(|i| (i * 10, i)).collect() };
         for (number, access) in accesses.locations.iter().enumerate() {
             let code = TrapCode::user(FIRST + (number % CYCLE) as u8).unwrap();
             for later in [0, 1, 7, 100, 500] {

@@ -89,12 +89,7 @@ pub struct Keep {
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(
-    context: &mut Context,
-    isa: &dyn TargetIsa,
-    keep: Keep,
-    sites: &Sites,
-) -> Result<CompiledFunction, Failure> {
+pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites) -> Result<CompiledFunction, Failure> {
     let accesses = Accesses::number(&mut context.func, !CHARGE);
     if let Some(shorter) = without_subtractions(&context.func, isa) {
         let whole = std::mem::replace(&mut context.func, shorter);
@@ -201,11 +196,7 @@ fn locations(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Vec<Loca
 }
 
 /// Gives each access to a memory that can trap the place of its own wasm instruction.
-fn exact(
-    locations: Vec<Location>,
-    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
-    accesses: &Accesses,
-) -> Vec<Location> {
+fn exact(locations: Vec<Location>, buffer: &MachBufferFinalized<cranelift_codegen::Final>, accesses: &Accesses) -> Vec<Location> {
     let mut traps: Vec<_> = buffer.traps().iter().filter(|t| is_access(t.code)).collect();
     if accesses.is_empty() || traps.is_empty() {
         return locations;

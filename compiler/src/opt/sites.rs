@@ -46,10 +46,12 @@ impl Shift {
             return location;
         }
         let mark = location.bits() & CHARGE;
-        SourceLoc::new(match location.bits() & !CHARGE {
-            nested @ FIRST_LOCATION.. => nested - FIRST_LOCATION + self.nested,
-            offset => offset.saturating_sub(self.body) + self.first,
-        } | mark)
+        SourceLoc::new(
+            match location.bits() & !CHARGE {
+                nested @ FIRST_LOCATION.. => nested - FIRST_LOCATION + self.nested,
+                offset => offset.saturating_sub(self.body) + self.first,
+            } | mark,
+        )
     }
 }
 

@@ -4,8 +4,8 @@
 
 use super::VmStore;
 use super::activation::{Activation, current, land};
-use super::frameless::Place;
 use super::fatal;
+use super::frameless::Place;
 use crate::code::{Backing, LoadedCode};
 use core::ptr::with_exposed_provenance;
 use libc::{c_int, c_void, siginfo_t};
