@@ -168,8 +168,8 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
         Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
     };
     let inlining = match options.emit {
-        // Counts and traces are of functions as they are written.
-        Emit::Code(_) if !options.tunables.meter && !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
+        // Traces are of functions as they are written.
+        Emit::Code(_) if !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
         _ => Inlining::Off,
     };
     let graph = match inlining {
@@ -432,19 +432,16 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => {
-                function::compile(&mut self.context, shared.stubs.isa, keep, &sites, &self.translate.accesses).map_err(|e| match e {
-                    Failure::TooLarge => DecodeError::limit("function too large for native code", 0).into(),
-                    Failure::Other(m) => codegen_error(shared, symbol, m),
-                })
-            }
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites).map_err(|e| match e {
+                Failure::TooLarge => DecodeError::limit("function too large for native code", 0).into(),
+                Failure::Other(m) => codegen_error(shared, symbol, m),
+            }),
         }
     }
 
     /// Makes the context as good as new.
     fn clear(&mut self) {
         self.context.clear();
-        self.translate.accesses.clear();
         // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
         // a third of which have handlers, that took 40 % of the compile time.
         self.context.func.dfg.exception_tables.clear();
