@@ -126,7 +126,7 @@ fn cycle(n: usize, engine: &Engine, module: &Module, linker: &Linker<usize>) {
         return;
     }
     // Panics write a message each, which is not the point here: resuming one does not.
-    let (name, expected) = if n % 97 == 0 { ("host_panic", None) } else { CALLS[n % CALLS.len()] };
+    let (name, expected) = if n.is_multiple_of(97) { ("host_panic", None) } else { CALLS[n % CALLS.len()] };
     let f = instance.get_typed_func::<i32, i32>(&mut store, name).expect("a function");
     match (f.call(&mut store, 5), expected) {
         (Ok(r), Some(e)) => assert_eq!(r, e, "{name}"),
@@ -187,7 +187,9 @@ fn threads_come_and_go() {
             std::thread::scope(|scope| {
                 for t in 0..threads {
                     // Half of them end while others still run.
-                    scope.spawn(move || (0..if t % 2 == 0 { 5 } else { 60 }).for_each(|n| cycle(t * 7 + n, engine, module, linker)));
+                    scope.spawn(move || {
+                        (0..if t.is_multiple_of(2) { 5 } else { 60 }).for_each(|n| cycle(t * 7 + n, engine, module, linker))
+                    });
                 }
             });
         }
@@ -217,7 +219,7 @@ fn modules_come_and_go() {
             // SAFETY: the artifact was made here.
             let loaded = unsafe { Module::from_artifact(&plain, &path) }.expect("loaded");
             cycle(i, &plain, &loaded, &linker_plain);
-            if i % 10 == 0 {
+            if i.is_multiple_of(10) {
                 cycle(i, &jit, &Module::new(&jit, &wasm).expect("a module"), &linker_jit);
                 assert!(Module::new(&jit, &wasm[..wasm.len() - 3]).is_err());
             }

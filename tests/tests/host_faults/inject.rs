@@ -15,6 +15,7 @@ pub struct Fault {
 
 /// How a traced command ended.
 #[derive(Debug)]
+#[allow(dead_code, reason = "what is not compared is shown when a test fails")]
 pub struct Ended {
     pub code: Option<i32>,
     pub signal: Option<i32>,
@@ -41,6 +42,7 @@ pub fn run(command: &mut Command, fault: Fault, nth: Option<usize>) -> Ended {
             }
         });
     }
+    #[allow(clippy::zombie_processes, reason = "`trace` waits for it")]
     let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
     let (status, seen) = trace(child.id() as i32, fault, nth);
     let text = |p: &Path| String::from_utf8_lossy(&std::fs::read(p).unwrap_or_default()).into_owned();
