@@ -4,6 +4,7 @@
 
 #![deny(missing_docs)]
 
+mod accesses;
 mod elf;
 mod facts;
 mod function;

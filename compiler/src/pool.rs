@@ -129,8 +129,8 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
         Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
     };
     let inlining = match options.emit {
-        // Counts and traces are of functions as they are written.
-        Emit::Code(_) if !options.tunables.meter && !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
+        // Traces are of functions as they are written.
+        Emit::Code(_) if !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
         _ => Inlining::Off,
     };
     let graph = match inlining {
@@ -373,7 +373,7 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites, &self.translate.accesses)
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites)
                 .map_err(|m| codegen_error(shared, symbol, m)),
         }
     }
@@ -381,7 +381,6 @@ impl Worker {
     /// Makes the context as good as new.
     fn clear(&mut self) {
         self.context.clear();
-        self.translate.accesses.clear();
         // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
         // a third of which have handlers, that took 40 % of the compile time.
         self.context.func.dfg.exception_tables.clear();

@@ -37,7 +37,7 @@ mod robust_tests;
 mod tests;
 
 pub use env::{ModuleEnv, clif_type};
-pub use trap::{access_of, from_clif, trap_code};
+pub use trap::{from_clif, trap_code};
 
 use crate::symbols::Symbol;
 use control::Frame;
@@ -59,8 +59,6 @@ pub struct TranslateContext {
     validator: FuncValidatorAllocations,
     operators: OperatorsReaderAllocations,
     buffers: Buffers,
-    /// Offsets of the accesses to memories in the function that was translated last, if that is metered.
-    pub accesses: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -125,8 +123,6 @@ fn translate_body(
     }
 
     t.trace_enter(func)?;
-    t.accesses = std::mem::take(&mut cx.accesses);
-    t.accesses.clear();
     t.begin_metering(body);
 
     let mut reader = locals.get_binary_reader();
@@ -141,8 +137,7 @@ fn translate_body(
     operators.finish().map_err(DecodeError::from)?;
     cx.operators = operators.into_allocations();
 
-    let FuncTranslator { builder, mut buffers, accesses, .. } = t;
-    cx.accesses = accesses;
+    let FuncTranslator { builder, mut buffers, .. } = t;
     builder.finalize(env.isa.frontend_config());
     buffers.clear();
     cx.builder = builder_cx;
@@ -185,8 +180,6 @@ pub(super) struct FuncTranslator<'a, 'm> {
     hints: &'a [BranchHint],
     /// What metered code charges for.
     meter: fuel::Meter,
-    /// In metered code, offsets of the accesses to memories.
-    accesses: Vec<u32>,
     /// Whether the current block is only reached by branches that are unlikely.
     cold: bool,
     /// How many operands all branches so far carry and all blocks take.
@@ -231,7 +224,6 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             tries: None,
             hints: &[],
             meter: fuel::Meter::default(),
-            accesses: Vec::new(),
             cold: false,
             carried: 0,
             touched: 0,
