@@ -119,7 +119,9 @@ pub enum Kind {
     IsEntrySubtype { table: i64, index: Sym, ty: u32 },
     /// The code that it leads to.
     EntryCode { table: i64, index: Sym, max: u64 },
-    /// A word of a jump table at this place of the text, with this many entries at most.
+    /// The address of a word of a jump table at this place of the text, with this many entries at most.
+    JumpPlace { table: i64, max: u64 },
+    /// Such a word, with its sign.
     JumpOffset { table: i64, max: u64 },
     /// Where that leads.
     JumpTarget { table: i64, max: u64 },

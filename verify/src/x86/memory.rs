@@ -146,7 +146,7 @@ impl Prover<'_> {
             && displacement == 0
         {
             let max = index.kind.max().ok_or("index of a jump table without a bound")?;
-            return Ok(Address { base: Val { kind: Kind::JumpOffset { table, max }, sym: 0 }, offset: 0 });
+            return Ok(Address { base: Val { kind: Kind::JumpPlace { table, max }, sym: 0 }, offset: 0 });
         }
         if factor == 4
             && base.kind == Kind::TypeIds
@@ -273,7 +273,7 @@ impl Prover<'_> {
                     false => Err("read of a table's element that need not exist".into()),
                 };
             }
-            Kind::JumpOffset { table, max } if size == 4 => return Ok(sized(Kind::JumpOffset { table, max })),
+            Kind::JumpPlace { table, max } if size == 4 => return Ok(sized(Kind::JumpOffset { table, max })),
             _ => {}
         }
         // No address that low is ever mapped.
