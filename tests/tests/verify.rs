@@ -313,7 +313,9 @@ fn attacks_are_refused() {
     let said = replaced(&load, &[0x8b, 0x44, 0x3e, 0x08], &[0x8b, 0x44, 0x3f, 0x08]).expect("refused");
     assert!(said.contains("read of"), "{said}");
     // The address of a word of a jump table is no word of it: movsxd rax, [rcx+rax*4] becomes lea.
-    let table = one("(block $c (block $b (block $a (br_table $a $b $c $b (local.get 0))) (return (i32.const 1))) (return (i32.const 2))) (i32.const 3)");
+    let table = one(
+        "(block $c (block $b (block $a (br_table $a $b $c $b (local.get 0))) (return (i32.const 1))) (return (i32.const 2))) (i32.const 3)",
+    );
     assert_eq!(problem(&table), None);
     let at = find(&table, &[0x48, 0x63]);
     let refused = with_text(&table, |text| text[at + 1] = 0x8d);
