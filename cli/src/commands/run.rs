@@ -7,6 +7,7 @@ use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::invoke::InvokeOpts;
 use crate::limits::LimitOpts;
+use crate::meter::Ending;
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
 use crate::timeout::TimeoutOpts;
 use crate::{cache, coredump, profile, report, trace};
@@ -167,8 +168,13 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     }
     opts.meter.begin(&mut store)?;
     let _armed = opts.timeout.arm(&store)?;
-    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
-    opts.coredump.write(Some(&store), &outcome, &opts.file);
+    let ending = opts.meter.ending(&store)?;
+    let outcome = start(&opts, &mut linker, &mut store, &main, &named, limits, ending.clone());
+    let (outcome, own) = match ending.and_then(|e| e.of_other_thread(&outcome)) {
+        Some(error) => (Err(error), false),
+        None => (opts.timeout.explain(outcome), true),
+    };
+    opts.coredump.write(own.then_some(&store), &outcome, &opts.file);
     opts.meter.report(&mut store);
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
@@ -206,6 +212,7 @@ fn threads(
     linker: &mut Linker<Host>,
     main: &Module,
     limits: Option<Arc<StoreLimits>>,
+    ending: Option<Arc<Ending>>,
 ) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
@@ -224,6 +231,10 @@ fn threads(
     let fork = |host: &mut Host| Host { wasi: host.wasi.share().context() };
     let (coredump, file) = (opts.coredump.clone(), opts.file.clone());
     let on_end = move |error| {
+        let error = match &ending {
+            Some(ending) => ending.leave_to_first_thread(error),
+            None => error,
+        };
         first_to_end();
         let outcome = Err(error);
         coredump.write(None::<Store<Host>>, &outcome, &file);
@@ -326,11 +337,12 @@ fn start(
     main: &Module,
     named: &[Named<'_>],
     limits: Option<Arc<StoreLimits>>,
+    ending: Option<Arc<Ending>>,
 ) -> Result<()> {
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let threads = threads(opts, linker, main, limits)?;
+    let threads = threads(opts, linker, main, limits, ending)?;
     if let Some(threads) = threads.clone() {
         opts.meter.add_threads(move || threads.stats());
     }
