@@ -184,7 +184,7 @@ fn everything_is_given_back() {
     let after = resources_after(&before);
     println!("before: {before:?}\nafter:  {after:?}");
     assert_eq!(after.descriptors, before.descriptors);
-    assert_eq!(after.threads, before.threads);
+    assert!(after.threads <= before.threads, "{before:?} {after:?}");
     // The allocator may keep a few more or fewer regions.
     assert!(after.mappings <= before.mappings + 8, "{before:?} {after:?}");
     assert!(after.resident_kb <= before.resident_kb + 8 * 1024, "{before:?} {after:?}");
@@ -210,7 +210,8 @@ fn threads_come_and_go() {
     (0..if cfg!(feature = "slow") { 100 } else { 6 }).for_each(|_| round(8));
     let after = resources_after(&before);
     println!("before: {before:?}\nafter:  {after:?}");
-    assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
+    assert_eq!(after.descriptors, before.descriptors);
+    assert!(after.threads <= before.threads, "{before:?} {after:?}");
     assert!(after.mappings <= before.mappings + 40, "{before:?} {after:?}");
     assert!(after.resident_kb <= before.resident_kb + 16 * 1024, "{before:?} {after:?}");
 }
@@ -241,7 +242,8 @@ fn modules_come_and_go() {
     round(if cfg!(feature = "slow") { 5000 } else { 200 });
     let after = resources_after(&before);
     println!("before: {before:?}\nafter:  {after:?}");
-    assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
+    assert_eq!(after.descriptors, before.descriptors);
+    assert!(after.threads <= before.threads, "{before:?} {after:?}");
     assert!(after.mappings <= before.mappings + 8, "{before:?} {after:?}");
     assert!(after.resident_kb <= before.resident_kb + 8 * 1024, "{before:?} {after:?}");
 }
