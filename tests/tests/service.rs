@@ -232,7 +232,7 @@ fn modules_come_and_go() {
             }
         }
     };
-    round(50);
+    round(2 * TIME_OUT_EVERY);
     let before = resources();
     round(if cfg!(feature = "slow") { 5000 } else { 200 });
     assert_given_back(&before, 8, 8);
