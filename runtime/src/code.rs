@@ -2,7 +2,7 @@
 //! memory. Records are read in place. The lookups by code offset neither allocate nor lock nor panic, so that signal
 //! handlers may use them, except where they say otherwise.
 
-use crate::artifact::{ArtifactErrorKind, validate, validate_messages, verify_all, verify_messages};
+use crate::artifact::{ArtifactErrorKind, Stamp, is_section_intact, validate, validate_messages, verify_all, verify_messages};
 use crate::vm::memory::{ImageBytes, MemoryImageSource};
 use crate::vm::mmap::Mmap;
 use std::any::Any;
@@ -85,6 +85,8 @@ pub(crate) enum Backing {
         file: Option<File>,
         /// Its header.
         header: Box<Header>,
+        /// When it was written to last, before it was loaded.
+        stamp: Option<Stamp>,
     },
     /// Made in memory.
     Jit {
@@ -158,6 +160,21 @@ impl LoadedCode {
         match &self.backing {
             Backing::Artifact { header, .. } => Some(header),
             Backing::Jit { .. } => None,
+        }
+    }
+
+    /// Whether the file of an artifact was written to since it was loaded. Async-signal-safe.
+    pub(crate) fn was_written(&self) -> bool {
+        matches!(&self.backing, Backing::Artifact { stamp: Some(stamp), .. } if stamp.differs())
+    }
+
+    /// Whether the original module is what it was when it was hashed.
+    pub(crate) fn wasm_is_intact(&self) -> bool {
+        match &self.backing {
+            Backing::Artifact { header, stamp: Some(stamp), .. } => {
+                stamp.is_unchanged(|| is_section_intact(header, &self.sections, SectionKind::Wasm))
+            }
+            _ => true,
         }
     }
 

@@ -371,6 +371,51 @@ mod tests {
         std::process::exit(5);
     }
 
+    /// A handler of the host's that recurses without end runs into the guard, and ends the process there; what lies below is as it was.
+    #[test]
+    fn an_overflow_of_the_signal_stack_ends_the_process_at_its_guard() {
+        const PATTERN: u8 = 0x5a;
+        extern "C" fn recurses(signal: c_int) {
+            let frame = std::hint::black_box([signal as u8; 512]);
+            if std::hint::black_box(signal) != 0 {
+                recurses(signal);
+            }
+            std::hint::black_box(&frame);
+        }
+        let page = rustix::param::page_size();
+        let file = std::env::temp_dir().join(format!("wasmc-signal-stack-{}", std::process::id()));
+        let Some(role) = role() else {
+            std::fs::write(&file, vec![PATTERN; 16 * page]).unwrap();
+            let ended = in_child("an_overflow_of_the_signal_stack_ends_the_process_at_its_guard", file.to_str().unwrap());
+            assert_eq!(ended.signal(), Some(libc::SIGSEGV), "{ended:?}");
+            assert!(std::fs::read(&file).unwrap().iter().all(|b| *b == PATTERN), "what lies below was written to");
+            std::fs::remove_file(&file).unwrap();
+            return;
+        };
+        set_action(libc::SIGSEGV, recurses as *const () as usize, libc::SA_ONSTACK);
+        std::thread::spawn(move || {
+            prepare_thread().unwrap();
+            let below = std::fs::File::options().read(true).write(true).open(role).unwrap();
+            // SAFETY: asks for the present stack, and maps the file right below its guard, where nothing may be yet.
+            unsafe {
+                let mut present: libc::stack_t = zeroed();
+                assert_eq!(libc::sigaltstack(core::ptr::null(), &raw mut present), 0);
+                let at = present.ss_sp.byte_sub(17 * page);
+                // In the place of what the kernel happens to have put there, which this process does without.
+                let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+                let protection = libc::PROT_READ | libc::PROT_WRITE;
+                let fd = std::os::fd::AsRawFd::as_raw_fd(&below);
+                if libc::mmap(at, 16 * page, protection, flags, fd, 0) != at {
+                    std::process::exit(6);
+                }
+            }
+            fault();
+        })
+        .join()
+        .unwrap();
+        std::process::exit(5);
+    }
+
     #[test]
     fn alternate_stacks_are_freed_with_their_threads() {
         let present = || {

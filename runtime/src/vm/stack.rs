@@ -1,5 +1,5 @@
 //! The stack that a store runs wasm code on. From low to high addresses: a guard, a small stack for `raise`, a second
-//! guard, the host's reserve, the wasm part. Address space is reserved at once, pages come when they are touched, and
+//! guard, the host's reserve, the wasm part, a page of guard. Address space is reserved at once, pages come when they are touched, and
 //! stacks of dropped stores are kept for the next one, since most stores have the same size and live briefly.
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
@@ -32,7 +32,8 @@ impl Stack {
         let page = rustix::param::page_size() as u64;
         let too_large = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
         let usable = wasm_size.checked_add(HOST_STACK_RESERVE).and_then(|n| n.checked_next_multiple_of(page)).ok_or_else(too_large)?;
-        let size = usable.checked_add(2 * STACK_GUARD + RAISE_STACK as u64).and_then(|n| usize::try_from(n).ok()).ok_or_else(too_large)?;
+        let around = 2 * STACK_GUARD + RAISE_STACK as u64 + page;
+        let size = usable.checked_add(around).and_then(|n| usize::try_from(n).ok()).ok_or_else(too_large)?;
         if let Ok(mut idle) = IDLE.lock()
             && let Some(i) = idle.iter().position(|s| s.size == size)
         {
@@ -61,12 +62,12 @@ impl Stack {
 
     /// What can be read and written, the stack for `raise` apart.
     pub(crate) fn usable(&self) -> Range<usize> {
-        self.guard().end..self.base + self.size
+        self.guard().end..self.top()
     }
 
     /// Where the stack begins; it grows downwards from here.
     pub(crate) fn top(&self) -> usize {
-        self.base + self.size
+        self.base + self.size - rustix::param::page_size()
     }
 
     /// The least stack pointer with which wasm code may be left.
