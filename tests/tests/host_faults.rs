@@ -122,7 +122,7 @@ mod injection {
     fn while_running_through_the_cache() {
         let command = |dir: &Path| {
             let mut c = in_folder(dir, &["run", "p.wasm"]);
-            c.env("XDG_CACHE_HOME", dir.join("cache")).env("WASMC_CACHE_SIZE", "10MiB").env("RAYON_NUM_THREADS", "1");
+            c.env("XDG_CACHE_HOME", dir.join("cache")).env("WASMC_CACHE_SIZE", "10M").env("RAYON_NUM_THREADS", "1");
             c
         };
         each_fails("run with a cache", command, |dir, _| {
@@ -182,7 +182,7 @@ fn a_full_disk_leaves_the_old_file() {
     // A program whose output has no room learns of it, and the cache that has none is not used.
     let limits = Limits { file_size: Some(4096), ..Limits::default() };
     let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
-    c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "10MiB");
+    c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "10M");
     let e = limits.run(&mut c, Duration::from_secs(60)).expect("it ends");
     assert_eq!((e.code, e.stdout.as_str()), (Some(0), "hello\n"), "{e:?}");
 }
@@ -221,7 +221,7 @@ fn read_only_folders() {
     let e = limited(dir.path(), &["compile", "p.wasm", "-o", "/proc/out.so"], Limits::default());
     assert!(e.code == Some(73) && e.stderr.contains("/proc/out.so"), "{e:?}");
     let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
-    c.env("XDG_CACHE_HOME", "/proc").env("WASMC_CACHE_SIZE", "10MiB");
+    c.env("XDG_CACHE_HOME", "/proc").env("WASMC_CACHE_SIZE", "10M");
     let e = Limits::default().run(&mut c, Duration::from_secs(60)).expect("it ends");
     assert_eq!((e.code, e.stdout.as_str()), (Some(0), "hello\n"), "{e:?}");
 }
