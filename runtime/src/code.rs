@@ -3,6 +3,7 @@
 //! handlers may use them, except where they say otherwise.
 
 use crate::artifact::{ArtifactErrorKind, Stamp, is_section_intact, validate, validate_messages, verify_all, verify_messages};
+use crate::vm::fork::get_or_init;
 use crate::vm::memory::{ImageBytes, MemoryImageSource};
 use crate::vm::mmap::Mmap;
 use std::any::Any;
@@ -224,7 +225,7 @@ impl LoadedCode {
     /// Whether names and addresses can be used. They are checked at their first use, since most runs never need them, and
     /// they are large; damage costs the messages their details, nothing else.
     fn has_messages(&self) -> bool {
-        *self.messages.get_or_init(|| {
+        *get_or_init(&self.messages, || {
             let digests = self.header().map_or(Ok(()), |header| verify_messages(header, &self.sections));
             match digests.and_then(|()| validate_messages(&self.sections).map_err(Into::into)) {
                 Ok(()) => true,

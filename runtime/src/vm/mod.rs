@@ -5,7 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod backtrace;
 mod bytes;
 pub(crate) mod fatal;
-mod fork;
+pub(crate) mod fork;
 mod frameless;
 pub(crate) mod heap;
 pub(crate) mod interrupt;

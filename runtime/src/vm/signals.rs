@@ -1,6 +1,7 @@
 //! Signal handlers, installed once for the process, and the alternate stack of each thread that runs wasm code.
 //! A signal that is not ours goes to whatever handler was there before, exactly as the kernel would have called it.
 
+use super::fork::get_or_init;
 use super::threads::{self, ThreadSlot};
 use super::{interrupt, traphandlers};
 use crate::Result;
@@ -66,7 +67,7 @@ pub(crate) fn prepare_thread() -> Result<&'static ThreadSlot> {
 #[cold]
 fn prepare_thread_slow() -> Result<&'static ThreadSlot> {
     let slot = thread()?;
-    if let Err(errno) = PREVIOUS.get_or_init(install) {
+    if let Err(errno) = get_or_init(&PREVIOUS, install) {
         return Err(anyhow!("cannot install signal handlers: {}", IoError::from_raw_os_error(*errno)));
     }
     let alternate = AlternateStack::install().map_err(|e| anyhow!("cannot install an alternate signal stack: {e}"))?;
@@ -98,7 +99,7 @@ pub(crate) fn choose_interrupt_signal(signal: c_int) -> Result<()> {
 /// # Errors
 /// If the handler cannot be installed.
 pub(crate) fn prepare_interrupts() -> Result<()> {
-    let installed = PREVIOUS_INTERRUPT.get_or_init(|| {
+    let installed = get_or_init(&PREVIOUS_INTERRUPT, || {
         // System calls shall end, so there is no SA_RESTART.
         // SAFETY: the handler is async-signal-safe.
         unsafe { set_handler(interrupt_signal(), interrupt_handler as *const () as usize, 0) }
