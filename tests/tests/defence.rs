@@ -418,3 +418,21 @@ fn the_switch_is_recorded() {
     assert!(said.contains("entries: 2\n"), "the cache has one module for each: {said}");
     assert_eq!(go(&["compile", "--spectre-mitigations", "maybe", "p.wat"]).0, Some(64));
 }
+
+/// A property note would promise what the code does not keep (`docs/RATIONALE.md`).
+#[test]
+fn no_marks_that_the_code_does_not_keep() {
+    const PT_GNU_PROPERTY: u32 = 0x6474_e553;
+    const PROGRAM_HEADERS: usize = 64;
+    const PROGRAM_HEADER: usize = 56;
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        let target = Some(target.parse().expect("a target"));
+        let bytes = compile_to_artifact(&program(), &CompileOptions { target, ..CompileOptions::default() }).expect("compiled").bytes;
+        let count = usize::from(u16::from_le_bytes([bytes[56], bytes[57]]));
+        let kinds: Vec<u32> = (0..count)
+            .map(|i| &bytes[PROGRAM_HEADERS + i * PROGRAM_HEADER..][..4])
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        assert!(count > 3 && kinds.contains(&1) && !kinds.contains(&PT_GNU_PROPERTY), "{kinds:x?}");
+    }
+}
