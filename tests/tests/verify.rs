@@ -475,7 +475,10 @@ fn mutations() {
             *ends.entry(outcome.code.map_or("a signal".into(), |c| c.to_string())).or_default() += 1;
             // 70 would be a panic of the runtime.
             if outcome.code.is_none() || outcome.code == Some(70) {
-                failed.push(format!("byte {at:#x} ^ {bit:#x}: {outcome:?}"));
+                let kept = differential::folder().join(format!("mutant-{seed}-{at:x}-{bit:x}.so"));
+                std::fs::create_dir_all(differential::folder()).expect("a folder for findings");
+                std::fs::write(&kept, &mutant).expect("a file for a finding");
+                failed.push(format!("byte {at:#x} ^ {bit:#x}, {}: {outcome:?}", kept.display()));
             }
         }
         println!("{name}: {MUTATIONS} mutations of {size} bytes, {refused} refused, {accepted} accepted, which ended with {ends:?}");
