@@ -51,7 +51,7 @@ impl Callee {
                         (None, _) => of_reference((*crate::ops::function_import(vmctx, func)).func_ref),
                         (Some(defined), Code::Loaded(code)) if code.is_compiled(defined) => Target::Compiled {
                             code: code.function_code(defined),
-                            ctx: vmctx.cast(),
+                            ctx: module.hidden(vmctx),
                             type_id: module.type_ids[module.env.functions[func.index()].index()],
                         },
                         (Some(_), _) => Target::Interpreted { vmctx, func },
