@@ -345,6 +345,20 @@ fn attacks_are_refused() {
         text[branch + 1] = 0x84;
     });
     assert!(problem(&refused).expect("refused").contains("type was not checked"));
+    // mov rsp, rbp, where that is so already, becomes mov rax, rcx: what a trampoline returns is not what the runtime gave.
+    let throws = compile(
+        &text("(module (tag $e (param i32)) (func (export \"f\") (throw $e (i32.const 1))))"),
+        &CompileOptions { cpu: Cpu::Baseline, ..CompileOptions::default() },
+    );
+    assert_eq!(problem(&throws), None);
+    let refused = with_text(&throws, |text| {
+        for i in 0..text.len() - 9 {
+            if text[i..i + 9] == [0x48, 0x83, 0xc4, 0x10, 0x48, 0x89, 0xec, 0x5d, 0xc3] {
+                text[i + 6] = 0xc8;
+            }
+        }
+    });
+    assert!(problem(&refused).expect("refused").contains("not the runtime's"));
 }
 
 /// A small generator of numbers.

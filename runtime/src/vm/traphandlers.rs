@@ -17,6 +17,9 @@ pub(crate) const MAX_FRAMES: usize = 100;
 /// Addresses below this are null pointers with an offset.
 const NULL_AREA: usize = 64 << 10;
 
+/// `si_code` of a fault that the processor gives no address for.
+const SI_KERNEL: c_int = 0x80;
+
 /// A trap as the signal handler saw it.
 pub(crate) struct Captured {
     pub(crate) code: Option<TrapCode>,
@@ -232,7 +235,7 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let vm = &mut (*(*activation).store).vm;
         let pc = registers.pc();
         let address = (*info).si_addr().addr();
-        let Some(code) = trap_code(vm, signal, pc, address) else {
+        let Some(code) = trap_code(vm, signal, (*info).si_code, pc, address) else {
             if let Some(code) = bytes_trap(vm, signal, pc, address) {
                 end_bytes(vm, activation, &mut registers, code);
                 return true;
@@ -324,7 +327,7 @@ pub(super) unsafe fn end_activation(vm: *mut VmStore, activation: &mut Activatio
 }
 
 /// The trap that a fault is, if it is one.
-fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<TrapCode> {
+fn trap_code(vm: &VmStore, signal: c_int, si_code: c_int, pc: usize, address: usize) -> Option<TrapCode> {
     let range = vm.code.find(pc)?;
     let stack = vm.stack.as_ref()?;
     // The trap table is in the artifact too: it is read last, since the fault may say that the file is gone.
@@ -336,7 +339,10 @@ fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<T
         // A page of the file is gone: of the text, of the read-only data, or of a memory's image.
         libc::SIGBUS if vm.is_reserved(address) || in_artifact(&range.code, address) => Some(TrapCode::ArtifactChanged),
         libc::SIGSEGV => match in_table() {
-            Some(TrapCode::MemoryOutOfBounds) => vm.is_reserved(address).then_some(TrapCode::MemoryOutOfBounds),
+            // An access that must be aligned and is not has no address. The compiler makes none, but `wasmc verify` accepts them.
+            Some(TrapCode::MemoryOutOfBounds) => {
+                (vm.is_reserved(address) || si_code == SI_KERNEL).then_some(TrapCode::MemoryOutOfBounds)
+            }
             // Null references are found by the access through them.
             Some(other) => (address < NULL_AREA).then_some(other),
             // Stubs copy and fill a few bytes themselves, which the code before them has checked.
