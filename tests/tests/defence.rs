@@ -155,7 +155,7 @@ impl Probe {
 /// How far below an address there is something that can be accessed, without a gap.
 fn accessible_below(address: usize) -> usize {
     let mut start = address;
-    while let Some(m) = of("self").into_iter().find(|m| m.range.end == start && !m.is_inaccessible()) {
+    while let Some(m) = of("self").into_iter().find(|m| m.range.contains(&(start - 1)) && !m.is_inaccessible()) {
         start = m.range.start;
     }
     address - start

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, DataSection, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, IndirectNameMap, MemorySection, MemoryType, Module, NameMap, NameSection, RefType,
-    TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, IndirectNameMap, MemorySection, MemoryType, Module, NameMap, NameSection,
+    RefType, TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasmc_tests::child::{Ended, Limits};
 use wasmc_tests::{command, wasmc};
@@ -199,7 +199,11 @@ fn try_kind(kind: &Kind) {
             assert!(ended.resident < bound, "{what}: {} MB instead of {} MB", ended.resident >> 20, bound >> 20);
             match small.get(way) {
                 Some(tenth) if count == most => {
-                    assert!(ended.cpu < TIMES * tenth.max(MOMENT / 10.0) + MOMENT, "{what}: {:.2} s, and {tenth:.2} for a tenth", ended.cpu);
+                    assert!(
+                        ended.cpu < TIMES * tenth.max(MOMENT / 10.0) + MOMENT,
+                        "{what}: {:.2} s, and {tenth:.2} for a tenth",
+                        ended.cpu
+                    );
                 }
                 _ if count > 1 => small.push(ended.cpu),
                 _ => {}
@@ -210,7 +214,11 @@ fn try_kind(kind: &Kind) {
         std::fs::write(dir.path().join("m.wasm"), (kind.make)(MILLION)).expect("written");
         for args in [&["validate", "m.wasm"][..], &["run", "m.wasm"], &["run", "--tier", "interpreted", "m.wasm"], &["compile", "m.wasm"]] {
             let ended = go(dir.path(), args);
-            assert!(ended.code == Some(65) && ["at offset 0x", "\n  0x"].iter().any(|p| ended.stderr.contains(p)), "a million {}, {args:?}: {ended:?}", kind.name);
+            assert!(
+                ended.code == Some(65) && ["at offset 0x", "\n  0x"].iter().any(|p| ended.stderr.contains(p)),
+                "a million {}, {args:?}: {ended:?}",
+                kind.name
+            );
         }
     }
 }

@@ -452,7 +452,10 @@ fn a_copy_beyond_the_memory_is_a_trap() {
             let mut c = command(wasmc());
             c.args(["run", "--invoke", name]).args(meter.then_some("--stats")).arg(&path).args(arguments);
             let outcome = run(&mut c, Duration::from_secs(30));
-            assert!(outcome.code == Some(134) && outcome.stderr.contains("out of bounds memory access"), "{name} {arguments:?}: {outcome:?}");
+            assert!(
+                outcome.code == Some(134) && outcome.stderr.contains("out of bounds memory access"),
+                "{name} {arguments:?}: {outcome:?}"
+            );
             assert!(outcome.stderr.contains(name), "the backtrace has the function: {}", outcome.stderr);
         }
     }

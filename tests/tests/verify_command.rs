@@ -73,8 +73,11 @@ fn what_is_not_proved() {
     let (dir, bytes) = prepared();
     // System calls in the place of all code: a finding for each function and stub.
     std::fs::write(dir.path().join("bad.so"), with_text(&bytes, |text| text.fill(0x0f))).expect("written");
-    std::fs::write(dir.path().join("calls.so"), with_text(&bytes, |text| text.chunks_exact_mut(2).for_each(|c| c.copy_from_slice(&[15, 5]))))
-        .expect("written");
+    std::fs::write(
+        dir.path().join("calls.so"),
+        with_text(&bytes, |text| text.chunks_exact_mut(2).for_each(|c| c.copy_from_slice(&[15, 5]))),
+    )
+    .expect("written");
     let outcome = wasmc_in(dir.path(), &["verify", "calls.so"]);
     refused(&outcome, 65, "calls.so is not verified", "system call");
     let all = outcome.stderr.lines().count();

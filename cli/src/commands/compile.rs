@@ -99,7 +99,12 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         interpret: opts.interpret.clone(),
         inlining: (&opts.inline).into(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, meter: opts.meter.meter(), ..opts.spectre.tunables() },
+        tunables: Tunables {
+            static_memory: !opts.explicit_bounds,
+            trace: opts.trace,
+            meter: opts.meter.meter(),
+            ..opts.spectre.tunables()
+        },
         costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: Some(&update),

@@ -340,9 +340,7 @@ fn trap_code(vm: &VmStore, signal: c_int, si_code: c_int, pc: usize, address: us
         libc::SIGBUS if vm.is_reserved(address) || in_artifact(&range.code, address) => Some(TrapCode::ArtifactChanged),
         libc::SIGSEGV => match in_table() {
             // An access that must be aligned and is not has no address. The compiler makes none, but `wasmc verify` accepts them.
-            Some(TrapCode::MemoryOutOfBounds) => {
-                (vm.is_reserved(address) || si_code == SI_KERNEL).then_some(TrapCode::MemoryOutOfBounds)
-            }
+            Some(TrapCode::MemoryOutOfBounds) => (vm.is_reserved(address) || si_code == SI_KERNEL).then_some(TrapCode::MemoryOutOfBounds),
             // Null references are found by the access through them.
             Some(other) => (address < NULL_AREA).then_some(other),
             // Stubs copy and fill a few bytes themselves, which the code before them has checked.

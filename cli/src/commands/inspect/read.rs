@@ -303,7 +303,8 @@ fn needed_features(m: &Module, wasm: &[u8]) -> Vec<&'static str> {
     }
     // Making a shared memory is no question of validity.
     let shared = m.memories.iter().skip(m.num_imported_memories as usize).any(|t| t.shared);
-    let is_needed = |(i, f): (usize, &wasmc_environ::features::Feature)| (needed[i] || (f.name == "shared-memory" && shared)).then_some(f.name);
+    let is_needed =
+        |(i, f): (usize, &wasmc_environ::features::Feature)| (needed[i] || (f.name == "shared-memory" && shared)).then_some(f.name);
     Features::ALL.iter().enumerate().filter_map(is_needed).collect()
 }
 
