@@ -14,6 +14,7 @@ mod meter;
 mod options;
 mod profile;
 mod report;
+mod spectre;
 mod timeout;
 mod trace;
 mod values;

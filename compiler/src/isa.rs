@@ -200,7 +200,8 @@ fn flags(opt_level: OptLevel, meter: bool) -> Result<settings::Flags, CompileErr
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
         ("probestack_size_log2", "16"),
-        // Only Wasmtime's own translator reads these two; ours has a tunable.
+        // Only Wasmtime's own translator reads the first; ours has a tunable. The second adds a barrier to `br_table` on aarch64 where
+        // `use_csdb` is set too; its index is clamped by a conditional move, on both targets, whatever is set.
         ("enable_heap_access_spectre_mitigation", "false"),
         ("enable_table_access_spectre_mitigation", "false"),
     ] {

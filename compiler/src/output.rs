@@ -1,8 +1,12 @@
-//! Writing an artifact to its place: whole or not at all. The bytes go to a temporary file in the same folder, which
-//! then takes the name; a process that has the old file mapped keeps it.
+//! Writing an artifact to its place: whole or not at all. The bytes go to a file in the same folder that has no name until it is complete,
+//! where the file system can do that, so that a process that is killed leaves nothing behind; then it takes the name. A process that has the
+//! old file mapped keeps it.
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use wasmc_environ::jit::CompileError;
 
@@ -33,30 +37,56 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CompileError> {
             return OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(bytes)).map_err(fail);
         }
     }
-    let (mut file, temporary) = create_beside(path).map_err(fail)?;
-    let mut guard = Temporary(Some(temporary));
-    file.write_all(bytes).map_err(fail)?;
-    drop(file);
-    if let Some(temporary) = &guard.0 {
-        fs::rename(temporary, path).map_err(fail)?;
-    }
+    let written = match without_name(path) {
+        Some(mut file) => {
+            file.write_all(bytes).map_err(fail)?;
+            // Without /proc it gets no name, and is written once more.
+            beside(path, |temporary| Ok(give_name(&file, temporary)?)).ok()
+        }
+        None => None,
+    };
+    let mut guard = Temporary(None);
+    let temporary = match written {
+        Some(((), temporary)) => guard.0.insert(temporary),
+        None => {
+            let (mut file, temporary) =
+                beside(path, |temporary| OpenOptions::new().write(true).create_new(true).open(temporary)).map_err(fail)?;
+            let temporary = guard.0.insert(temporary);
+            file.write_all(bytes).map_err(fail)?;
+            temporary
+        }
+    };
+    fs::rename(temporary, path).map_err(fail)?;
     guard.0 = None;
     Ok(())
 }
 
-fn create_beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
+/// A new file in the folder of `path` that has no name, if the file system has such files.
+fn without_name(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+}
+
+/// Gives such a file its first name, which nothing else may have.
+fn give_name(file: &File, name: &Path) -> Result<(), Errno> {
+    rustix::fs::linkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), CWD, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+/// Makes something under a name beside `path` that nothing has.
+fn beside<R>(path: &Path, make: impl Fn(&Path) -> std::io::Result<R>) -> std::io::Result<(R, PathBuf)> {
     let Some(name) = path.file_name() else { return Err(std::io::Error::new(ErrorKind::InvalidInput, "the path has no file name")) };
-    for attempt in 0.. {
+    let mut attempt = 0;
+    loop {
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".{}-{attempt}.tmp", std::process::id()));
         let temporary = path.with_file_name(temporary);
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && attempt < 1000 => {}
-            result => return result.map(|f| (f, temporary)),
+        match make(&temporary) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
+            result => return result.map(|made| (made, temporary)),
         }
     }
-    unreachable!("the loop above returns")
 }
 
 #[cfg(test)]
@@ -75,6 +105,11 @@ mod tests {
         let missing = dir.join("none").join("a.so");
         assert!(write_file(&missing, b"x").unwrap_err().to_string().contains("none/a.so"));
         write_file(Path::new("/dev/null"), b"x").unwrap();
+        // What a process that was killed has left under the names that this one would take is in nobody's way.
+        fs::write(dir.join(format!(".a.so.{}-0.tmp", std::process::id())), b"left").unwrap();
+        write_file(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        fs::remove_file(dir.join(format!(".a.so.{}-0.tmp", std::process::id()))).unwrap();
         let left: Vec<_> = fs::read_dir(&dir).unwrap().collect();
         assert_eq!(left.len(), 1);
         fs::remove_dir_all(&dir).unwrap();

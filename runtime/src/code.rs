@@ -2,7 +2,8 @@
 //! memory. Records are read in place. The lookups by code offset neither allocate nor lock nor panic, so that signal
 //! handlers may use them, except where they say otherwise.
 
-use crate::artifact::{ArtifactErrorKind, validate, validate_messages, verify_all, verify_messages};
+use crate::artifact::{ArtifactErrorKind, Stamp, is_section_intact, validate, validate_messages, verify_all, verify_messages};
+use crate::vm::fork::get_or_init;
 use crate::vm::memory::{ImageBytes, MemoryImageSource};
 use crate::vm::mmap::Mmap;
 use std::any::Any;
@@ -85,6 +86,8 @@ pub(crate) enum Backing {
         file: Option<File>,
         /// Its header.
         header: Box<Header>,
+        /// When it was written to last, before it was loaded.
+        stamp: Option<Stamp>,
     },
     /// Made in memory.
     Jit {
@@ -161,6 +164,21 @@ impl LoadedCode {
         }
     }
 
+    /// Whether the file of an artifact was written to since it was loaded. Async-signal-safe.
+    pub(crate) fn was_written(&self) -> bool {
+        matches!(&self.backing, Backing::Artifact { stamp: Some(stamp), .. } if stamp.differs())
+    }
+
+    /// Whether the original module is what it was when it was hashed.
+    pub(crate) fn wasm_is_intact(&self) -> bool {
+        match &self.backing {
+            Backing::Artifact { header, stamp: Some(stamp), .. } => {
+                stamp.is_unchanged(|| is_section_intact(header, &self.sections, SectionKind::Wasm))
+            }
+            _ => true,
+        }
+    }
+
     /// Compares all sections of an artifact with their digests, also those that opening it leaves out.
     pub(crate) fn verify_all(&self) -> Result<(), ArtifactErrorKind> {
         self.header().map_or(Ok(()), |header| verify_all(header, &self.sections))
@@ -207,7 +225,7 @@ impl LoadedCode {
     /// Whether names and addresses can be used. They are checked at their first use, since most runs never need them, and
     /// they are large; damage costs the messages their details, nothing else.
     fn has_messages(&self) -> bool {
-        *self.messages.get_or_init(|| {
+        *get_or_init(&self.messages, || {
             let digests = self.header().map_or(Ok(()), |header| verify_messages(header, &self.sections));
             match digests.and_then(|()| validate_messages(&self.sections).map_err(Into::into)) {
                 Ok(()) => true,

@@ -10,7 +10,7 @@ use crate::ops;
 use crate::shared_memory::current_length;
 use crate::store::StoreOpaque;
 use crate::trap::FrameInfo;
-use crate::vm;
+use crate::vm::{self, fork::get_or_init};
 use crate::{AsContextMut, Caller, Store, StoreContextMut};
 use std::mem::offset_of;
 use std::sync::{Arc, OnceLock};
@@ -135,12 +135,12 @@ impl EngineCosts {
 
     /// The table for code that is yet to be made.
     pub(crate) fn get(&self) -> Option<&Arc<CostTable>> {
-        self.0.get_or_init(|| None).as_ref()
+        get_or_init(&self.0, || None).as_ref()
     }
 
     /// Takes the table of code that was made already.
     pub(crate) fn agree(&self, costs: Option<&CostTable>) -> Result<(), CostsDiffer> {
-        let agreed = self.0.get_or_init(|| costs.cloned().map(Arc::new));
+        let agreed = get_or_init(&self.0, || costs.cloned().map(Arc::new));
         if agreed.as_deref() == costs { Ok(()) } else { Err(CostsDiffer) }
     }
 }

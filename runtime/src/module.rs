@@ -10,7 +10,7 @@ use crate::interp::InterpModule;
 use crate::registry::{Stubs, TypeRegistration};
 use crate::trace::{self, CallPattern};
 use crate::types::{ExportType, ExternType, ImportType};
-use crate::vm;
+use crate::vm::{self, fork::get_or_init};
 use anyhow::{Context as _, bail};
 use std::collections::HashMap;
 use std::path::Path;
@@ -165,7 +165,7 @@ impl ModuleInner {
         if self.env.exports.len() < MAP_EXPORTS_FROM {
             return self.env.export(name);
         }
-        let map = self.exports.get_or_init(|| self.env.exports.iter().enumerate().map(|(i, e)| (e.name.clone(), i)).collect());
+        let map = get_or_init(&self.exports, || self.env.exports.iter().enumerate().map(|(i, e)| (e.name.clone(), i)).collect());
         map.get(name).map(|i| self.env.exports[*i].index)
     }
 

@@ -11,13 +11,14 @@ use crate::code::Code;
 use crate::interp::sample as interp;
 use crate::module::{Module, ModuleInner};
 use crate::trap::{FrameInfo, Names};
+use crate::vm::fork::Gated;
 use crate::vm::profile::{self as vm, Doing, RawFrame, RawSample, Slot};
 use anyhow::{Context as _, bail, ensure};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use wasmc_environ::FuncIndex;
@@ -36,6 +37,10 @@ const MAX_WEIGHT: u32 = 8;
 
 /// The active profiler's modules.
 static MODULES: Mutex<Vec<Arc<ModuleInner>>> = Mutex::new(Vec::new());
+fn modules() -> Gated<MutexGuard<'static, Vec<Arc<ModuleInner>>>> {
+    Gated::new(|| MODULES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Whether there is a profiler: there can be one at a time, since samples are taken of the whole process.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -70,9 +75,9 @@ pub(crate) fn module_used(module: &Arc<ModuleInner>) {
 
 #[cold]
 fn add(module: &Arc<ModuleInner>) {
-    let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-    if modules.iter().all(|m| !Arc::ptr_eq(m, module)) && vm::is_active() && vm::add_module(module) {
-        modules.push(module.clone());
+    let mut known = modules();
+    if known.iter().all(|m| !Arc::ptr_eq(m, module)) && vm::is_active() && vm::add_module(module) {
+        known.push(module.clone());
     }
 }
 
@@ -116,7 +121,7 @@ impl Profiler {
     /// Ends sampling.
     pub fn stop(mut self) -> Profile {
         let collected = self.join();
-        let modules = std::mem::take(&mut *MODULES.lock().unwrap_or_else(PoisonError::into_inner));
+        let modules = std::mem::take(&mut *modules());
         let duration = self.began.elapsed();
         let mut resolver = Resolver { modules, known: HashMap::new(), functions: HashMap::new(), names: Names::default() };
         let stacks = collected.stacks.iter().map(|s| resolver.stack(s)).collect();
@@ -146,7 +151,7 @@ impl Drop for Profiler {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.join();
-            MODULES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            modules().clear();
         }
         release();
     }

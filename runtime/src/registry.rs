@@ -4,6 +4,7 @@
 
 use crate::code::LoadedCode;
 use crate::store::StoreOpaque;
+use crate::vm::fork::Gated;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -240,12 +241,12 @@ fn for_each_reference(ty: &SubType, mut f: impl FnMut(u32)) {
 
 impl Registry {
     // A thread that panicked while it held a lock leaves whole entries behind: nothing in between can panic on them.
-    fn read_types(&self) -> RwLockReadGuard<'_, Types> {
-        self.types.read().unwrap_or_else(PoisonError::into_inner)
+    fn read_types(&self) -> Gated<RwLockReadGuard<'_, Types>> {
+        Gated::new(|| self.types.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write_types(&self) -> RwLockWriteGuard<'_, Types> {
-        self.types.write().unwrap_or_else(PoisonError::into_inner)
+    fn write_types(&self) -> Gated<RwLockWriteGuard<'_, Types>> {
+        Gated::new(|| self.types.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Interns a module's types: the `SharedTypeIndex` of each `TypeIndex`.
@@ -349,7 +350,7 @@ impl Registry {
             return;
         }
         let weak = Arc::downgrade(code);
-        let mut map = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = Gated::new(|| self.stubs.write().unwrap_or_else(PoisonError::into_inner));
         for set in sets {
             let stubs = Stubs::of(code, set);
             match map.by_signature.get_mut(&set.signature) {
@@ -374,7 +375,7 @@ impl Registry {
     /// Adds what is missing of the stubs for a type, from whichever code has it; returns the code to keep alive.
     fn find_stubs(&self, type_id: u32, stubs: &mut Stubs) -> Vec<Arc<LoadedCode>> {
         let signature = self.func_type(type_id).abi();
-        let map = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
+        let map = Gated::new(|| self.stubs.read().unwrap_or_else(PoisonError::into_inner));
         let list = map.by_signature.get(&signature).map_or(&[][..], |l| l);
         list.iter().filter_map(|(code, found)| code.upgrade().filter(|_| stubs.fill(found))).collect()
     }

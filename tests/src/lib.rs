@@ -2,6 +2,7 @@
 //! commands. Tests of behaviour run on every tier; `Tier` names them.
 
 pub mod child;
+pub mod maps;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

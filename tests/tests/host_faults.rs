@@ -118,13 +118,24 @@ mod injection {
         each_fails("interpret", |dir| in_folder(dir, &["run", "--tier", "interpreted", "p.wasm"]), |dir, _| no_temporary_files(dir));
     }
 
+    /// The cache is used where it is meant to be: a test that does not reach it proves nothing of it.
+    fn the_cache_has_an_entry(mut c: Command, dir: &Path) {
+        assert!(c.output().expect("it runs").status.success());
+        let entries = std::fs::read_dir(dir.join("cache/wasmc")).expect("the cache").count();
+        // With the lock.
+        assert_eq!(entries, 2);
+        std::fs::remove_dir_all(dir.join("cache")).expect("removed");
+    }
+
     #[test]
     fn while_running_through_the_cache() {
         let command = |dir: &Path| {
             let mut c = in_folder(dir, &["run", "p.wasm"]);
-            c.env("XDG_CACHE_HOME", dir.join("cache")).env("WASMC_CACHE_SIZE", "10MiB").env("RAYON_NUM_THREADS", "1");
+            c.env("XDG_CACHE_HOME", dir.join("cache")).env("WASMC_CACHE_SIZE", "10M").env("RAYON_NUM_THREADS", "1");
             c
         };
+        let dir = prepared();
+        the_cache_has_an_entry(command(dir.path()), dir.path());
         each_fails("run with a cache", command, |dir, _| {
             no_temporary_files(dir);
             // Another run finds it in order, whatever is in the cache.
@@ -182,7 +193,7 @@ fn a_full_disk_leaves_the_old_file() {
     // A program whose output has no room learns of it, and the cache that has none is not used.
     let limits = Limits { file_size: Some(4096), ..Limits::default() };
     let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
-    c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "10MiB");
+    c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "10M");
     let e = limits.run(&mut c, Duration::from_secs(60)).expect("it ends");
     assert_eq!((e.code, e.stdout.as_str()), (Some(0), "hello\n"), "{e:?}");
 }
@@ -215,13 +226,135 @@ fn killed_at_any_moment() {
     }
 }
 
+/// A larger program, killed at random times, with and without an old file: that file or the new one, whole; and nothing that piles up, neither
+/// beside the output nor in the cache.
+#[test]
+fn killed_while_compiling_something_large() {
+    let functions: String = (0..3000)
+        .map(|i| format!("(func (export \"f{i}\") (param i32) (result i32) (i32.load offset={i} (i32.add (local.get 0) (i32.const {i}))))"))
+        .collect();
+    let dir = tempfile::tempdir().expect("a folder");
+    let large = format!("(module (memory 1) (func (export \"_start\")) {functions})");
+    std::fs::write(dir.path().join("p.wasm"), wat::parse_str(large).expect("valid text")).expect("written");
+    let started = std::time::Instant::now();
+    assert_eq!(limited(dir.path(), &["compile", "-q", "p.wasm", "-o", "out.so"], Limits::default()).code, Some(0));
+    let (takes, whole) = (started.elapsed(), std::fs::read(dir.path().join("out.so")).expect("a file"));
+    let rounds = if cfg!(feature = "slow") { 200 } else { 24 };
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let (mut killed, mut cached) = (0, 0);
+    for round in 0..rounds {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Also right at the end, when files are written.
+        let share = if round % 2 == 0 { f64::from((random >> 40) as u32) / f64::from(1 << 24) } else { 0.9 + f64::from(round % 16) / 40.0 };
+        let through_cache = round % 3 == 0;
+        let mut c = in_folder(dir.path(), &["compile", "-q", "p.wasm", "-o", "out.so"]);
+        if through_cache {
+            c = in_folder(dir.path(), &["run", "p.wasm"]);
+            c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "100M");
+        } else if round % 4 == 1 {
+            let _ = std::fs::remove_file(dir.path().join("out.so"));
+        }
+        let mut child = c.spawn().expect("started");
+        std::thread::sleep(takes.mul_f64(share));
+        let _ = child.kill();
+        killed += usize::from(!child.wait().expect("it ends").success());
+        match std::fs::read(dir.path().join("out.so")) {
+            Ok(found) => assert!(found == whole, "round {round}: neither the old file nor the new one"),
+            Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+        }
+        cached += usize::from(through_cache);
+    }
+    println!("{killed} of {rounds} were killed");
+    assert!(killed > 0);
+    no_temporary_files(dir.path());
+    // What the cache has is right or replaced, and what was left behind in it is known to it.
+    for _ in 0..2 {
+        let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
+        c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "100M");
+        let e = Limits::default().run(&mut c, Duration::from_secs(120)).expect("it ends");
+        assert_eq!(e.code, Some(0), "{e:?}");
+    }
+    let in_cache = || std::fs::read_dir(dir.path().join("cache/wasmc")).expect("the cache").count();
+    assert!(in_cache() <= cached + 2);
+    let mut c = in_folder(dir.path(), &["cache", "clean"]);
+    c.env("XDG_CACHE_HOME", dir.path().join("cache"));
+    assert_eq!(Limits::default().run(&mut c, Duration::from_secs(60)).expect("it ends").code, Some(0));
+    assert!(in_cache() <= 1, "all but the lock is gone");
+}
+
+/// Core dumps, profiles and statistics that find no room: it is said, and the program's own outcome stays.
+#[test]
+fn what_is_written_beside_a_run_finds_no_room() {
+    let text = r#"(module
+        (func $work (local $i i32) (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 30000000)))))
+        (func (export "_start") (call $work))
+        (memory 8)
+        (func (export "t") (memory.fill (i32.const 0) (i32.const 1) (i32.const 500000)) unreachable))"#;
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("p.wasm"), wat::parse_str(text).expect("valid text")).expect("written");
+    let little = Limits { file_size: Some(600), ..Limits::default() };
+    for (options, code, lost, limits) in [
+        (&["--profile", "/dev/full"][..], 0, "the profile is lost", Limits::default()),
+        (&["--profile", "p.json"], 0, "the profile is lost", little),
+        (&["--coredump", "/dev/full", "--invoke", "t"], 134, "there is no core dump", Limits::default()),
+        (&["--coredump", "p.core", "--invoke", "t"], 134, "there is no core dump", little),
+    ] {
+        for tier in ["compiled", "interpreted"] {
+            let e = limited(dir.path(), &[&["run", "--no-cache", "--tier", tier], options, &["p.wasm"]].concat(), limits);
+            assert_eq!(e.code, Some(code), "{options:?}: {e:?}");
+            assert!(e.stderr.contains(lost), "{options:?}: {e:?}");
+            no_temporary_files(dir.path());
+        }
+    }
+    // Traces and statistics go to standard error, which is what has no room.
+    for options in [&["--trace", "wasi"][..], &["--trace", "calls"], &["--stats"]] {
+        let mut c = in_folder(dir.path(), &[&["run", "--no-cache"], options, &["p.wasm"]].concat());
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let status = c.stderr(full).status().expect("it runs");
+        assert_eq!(status.code(), Some(0), "{options:?}");
+    }
+}
+
+/// A file system with little room, which needs the right to mount one.
+#[test]
+fn a_small_file_system() {
+    let dir = prepared();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).expect("made");
+    let script = r#"
+        mount -t tmpfs -o size=1m none small || exit 99
+        "$0" compile -q p.wasm -o small/p.so && "$0" run small/p.so || exit 1
+        cp small/p.so old.so && cat /dev/zero > small/fills 2>/dev/null
+        "$0" compile -q p.wasm -o small/p.so; [ $? = 73 ] || exit 2
+        cmp small/p.so old.so || exit 3
+        "$0" compile -q p.wasm -o small/q.so; [ $? = 73 ] || exit 4
+        [ "$(ls -A small | wc -l)" = 2 ] || exit 5
+        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run p.wasm || exit 6
+        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run p.wasm || exit 7
+        "$0" run --profile small/p.json p.wasm || exit 8
+        rm small/fills && "$0" compile -q p.wasm -o small/p.so && "$0" run small/p.so || exit 9"#;
+    for how in [&["-m"][..], &["-Urm"]] {
+        let mut c = command("unshare");
+        c.args(how).args(["sh", "-c", script]).arg(wasmc()).current_dir(dir.path());
+        match Limits::default().run(&mut c, Duration::from_secs(120)) {
+            Some(e) if e.code == Some(0) => {
+                assert_eq!(e.stdout, "hello\n".repeat(5), "{e:?}");
+                return;
+            }
+            Some(e) if e.code == Some(99) || e.stderr.contains("unshare") => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    eprintln!("skipped: this user may not mount a file system");
+}
+
 #[test]
 fn read_only_folders() {
     let dir = prepared();
     let e = limited(dir.path(), &["compile", "p.wasm", "-o", "/proc/out.so"], Limits::default());
     assert!(e.code == Some(73) && e.stderr.contains("/proc/out.so"), "{e:?}");
     let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
-    c.env("XDG_CACHE_HOME", "/proc").env("WASMC_CACHE_SIZE", "10MiB");
+    c.env("XDG_CACHE_HOME", "/proc").env("WASMC_CACHE_SIZE", "10M");
     let e = Limits::default().run(&mut c, Duration::from_secs(60)).expect("it ends");
     assert_eq!((e.code, e.stdout.as_str()), (Some(0), "hello\n"), "{e:?}");
 }
@@ -253,7 +386,7 @@ fn embedders_with_handlers_forks_and_threads() {
     let built = Limits::default().run(&mut cc, Duration::from_secs(120)).expect("it ends");
     assert_eq!(built.code, Some(0), "{}", built.stderr);
     for tier in ["compiled", "interpreted"] {
-        for what in ["handlers-before", "handlers-after", "fork", "threads"] {
+        for what in ["handlers-before", "handlers-after", "fork", "fork-while-busy", "threads"] {
             let mut c = command(&program);
             c.arg(what).env("TIER", tier);
             let e = Limits::default().run(&mut c, Duration::from_secs(100)).unwrap_or_else(|| panic!("{what}, {tier} does not end"));

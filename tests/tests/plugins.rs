@@ -79,6 +79,7 @@ fn the_example_in_c() {
     }
     let dir = tempfile::tempdir().unwrap();
     let plugin = load(&library(TEXT, &dir, "libtext.so", &[])).unwrap();
+    wasmc_tests::maps::assert_none_is_writable_and_executable("self", "after a plug-in was loaded");
     assert_eq!((plugin.module(), plugin.version()), ("text", "1.0"));
     let functions: Vec<String> = plugin.functions().map(|(name, ty)| format!("{name} {ty}")).collect();
     assert_eq!(functions, ["upper (i32, i32) -> ()", "both (i64, f64) -> (f64, i64)", "count () -> (i32)"]);

@@ -58,6 +58,8 @@ pub struct Opts {
     #[arg(long)]
     explicit_bounds: bool,
     #[command(flatten)]
+    spectre: crate::spectre::SpectreOpts,
+    #[command(flatten)]
     inline: InlineOpts,
     /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
     #[arg(long)]
@@ -98,7 +100,12 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         inlining: (&opts.inline).into(),
         passes: (&opts.inline).into(),
         strip: opts.strip,
-        tunables: Tunables { static_memory: !opts.explicit_bounds, trace: opts.trace, meter: opts.meter.meter(), ..Tunables::default() },
+        tunables: Tunables {
+            static_memory: !opts.explicit_bounds,
+            trace: opts.trace,
+            meter: opts.meter.meter(),
+            ..opts.spectre.tunables()
+        },
         costs: opts.meter.costs()?,
         features: features(&opts.wasm),
         progress: Some(&update),

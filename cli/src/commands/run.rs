@@ -110,6 +110,8 @@ pub struct Opts {
     coredump: coredump::CoreDumpOpts,
     #[command(flatten)]
     meter: crate::meter::RunOpts,
+    #[command(flatten)]
+    spectre: crate::spectre::SpectreOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -141,6 +143,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         features.shared_memory = true;
     }
     let config = Config::new()
+        .tunables(opts.spectre.tunables())
         .features(features)
         .tier(tier)
         .interpret(opts.interpret.clone())

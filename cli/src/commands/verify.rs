@@ -4,7 +4,7 @@ use crate::exit::{ExitCode, with_code};
 use crate::report;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
-use wasmc_runtime::ArtifactError;
+use wasmc_runtime::{ArtifactError, ArtifactErrorKind};
 use wasmc_verify::Refused;
 
 /// Prove that the machine code of artifacts stays in its sandbox.
@@ -49,6 +49,10 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
 
 fn verify(file: &Path, most: usize) -> Result<ExitCode> {
     let cannot = |e: std::io::Error| with_code(ExitCode::NO_INPUT, format!("cannot read {}: {e}", file.display()));
+    // A pipe has no end, and a device may have none.
+    if !std::fs::metadata(file).map_err(cannot)?.is_file() {
+        return Err(ArtifactError { path: file.to_owned(), kind: ArtifactErrorKind::NotAFile }.into());
+    }
     let bytes = std::fs::read(file).map_err(cannot)?;
     match wasmc_verify::verify(&bytes) {
         Ok(r) => {

@@ -3,6 +3,7 @@
 
 use super::digest::digest_of;
 use super::header::{HEADER_END, METER_BIT, check};
+use super::stamp::Stamp;
 use super::validate::Uncompiled;
 use super::{ArtifactError, ArtifactErrorKind as Kind, HostChecks, validate};
 use crate::code::{Backing, LoadedCode, Section, Sections};
@@ -53,20 +54,22 @@ fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Kind {
 
 /// The same for a file that is open already; `path` is for messages.
 pub(crate) fn open_file(file: File, path: &Path, host: &HostChecks) -> Result<LoadedCode, ArtifactError> {
-    load_file(file, host).map_err(|kind| ArtifactError { path: path.to_owned(), kind })
+    load_file(file, path, host).map_err(|kind| ArtifactError { path: path.to_owned(), kind })
 }
 
 fn load(path: &Path, host: &HostChecks) -> Result<LoadedCode, Kind> {
     // Opening a pipe without a writer would wait for one.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(io("open"))?;
-    load_file(file, host)
+    load_file(file, path, host)
 }
 
-fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
+fn load_file(file: File, path: &Path, host: &HostChecks) -> Result<LoadedCode, Kind> {
     let metadata = file.metadata().map_err(io("read the size"))?;
     if !metadata.is_file() {
         return Err(Kind::NotAFile);
     }
+    // Taken before anything is hashed: what is written later makes it differ.
+    let stamp = Stamp::new(path, &metadata);
     let mut start = [0u8; HEADER_END];
     let read = read_start(&file, &mut start).map_err(io("read the header"))?;
     let header = check(&start[..read], metadata.len(), host)?;
@@ -112,7 +115,7 @@ fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
         sections,
         order: checked.order,
         messages: OnceLock::new(),
-        backing: Backing::Artifact { map, file, header: Box::new(header) },
+        backing: Backing::Artifact { map, file, header: Box::new(header), stamp },
     })
 }
 
@@ -175,6 +178,11 @@ fn verify(header: &Header, sections: &Sections, kind: SectionKind) -> Result<(),
         return Err(Kind::Digest { section: kind.elf_name() });
     }
     Ok(())
+}
+
+/// Whether a section is what its digest says.
+pub(crate) fn is_section_intact(header: &Header, sections: &Sections, kind: SectionKind) -> bool {
+    verify(header, sections, kind).is_ok()
 }
 
 /// Compares the sections that only messages need with their digests.

@@ -7,6 +7,7 @@ mod contents;
 mod digest;
 mod header;
 mod load;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -15,7 +16,8 @@ mod validate;
 
 pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
-pub(crate) use load::{is_metered, open, open_file, verify_all, verify_messages};
+pub(crate) use load::{is_metered, is_section_intact, open, open_file, verify_all, verify_messages};
+pub(crate) use stamp::Stamp;
 pub(crate) use validate::{Invalid, validate, validate_messages};
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 
 use super::control;
 use super::dispatch::{Handler, Ip};
+use crate::vm::fork::get_or_init;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use wasmc_environ::types::{AbiType, FuncType, ValType};
@@ -97,7 +98,7 @@ impl Func {
 
     /// The translation, made by `translate` unless another thread was first.
     pub(super) fn publish(&self, translate: Body) -> Ip {
-        let body = self.body.get_or_init(|| Box::new(translate));
+        let body = get_or_init(&self.body, || Box::new(translate));
         // From the whole of the words: the one before the entry is read as well.
         let entry = body.words.as_ptr().wrapping_add(body.entry as usize);
         self.code.store(entry.cast_mut(), Ordering::Release);
@@ -184,8 +185,9 @@ impl InterpModule {
 
     /// A function type in slots. The address is stable.
     pub(super) fn sig(&self, env: &Module, ty: wasmc_environ::TypeIndex) -> &Sig {
-        let types = self.types.get_or_init(|| env.types.iter().map(|_| OnceLock::new()).collect());
-        types[ty.index()].get_or_init(|| Box::new(Sig::new(env.func_type(ty))))
+        let types = get_or_init(&self.types, || env.types.iter().map(|_| OnceLock::new()).collect());
+        let sig: &Box<Sig> = get_or_init(&types[ty.index()], || Box::new(Sig::new(env.func_type(ty))));
+        sig
     }
 
     /// The elements of a table if it is closed. The address is stable. `interpreted` says which functions have no native code.
@@ -196,8 +198,8 @@ impl InterpModule {
         interpreted: impl Fn(DefinedFuncIndex) -> bool,
     ) -> Option<&ClosedElements> {
         let elements = &env.closed_table(table)?.elements;
-        let tables = self.closed.get_or_init(|| env.tables.iter().map(|_| OnceLock::new()).collect());
-        Some(tables[table.index()].get_or_init(|| {
+        let tables = get_or_init(&self.closed, || env.tables.iter().map(|_| OnceLock::new()).collect());
+        Some(get_or_init(&tables[table.index()], || {
             let element = |f: &Option<FuncIndex>| match *f {
                 None => ClosedElement { ty: CLOSED_NULL, func: FuncIndex::from_u32(0), target: core::ptr::null() },
                 Some(func) => ClosedElement {

@@ -388,6 +388,7 @@ pub(super) unsafe fn catch(cx: &mut Cx) -> Option<Ip> {
                             crate::trace::caught(cx.store, *frame.sp.offset(slot as isize) as u32);
                         }
                         hand_over(frame, clause, object, (*context).pending_exn);
+                        (*context).pending_exn_object = core::ptr::null_mut();
                         cx.sp = frame.sp;
                         return Some(body.words.as_ptr().wrapping_add(clause.target as usize));
                     }

@@ -311,6 +311,10 @@ pub(super) unsafe extern "C" fn translate_frame(cx: *mut Cx, ip: Ip, sp: Sp) -> 
                 (*cx).ip = code;
                 RESUME
             }
+            Err(error) if error.is::<translate::Changed>() => {
+                (*cx).trap = TrapCode::ArtifactChanged;
+                EXIT_TRAP
+            }
             Err(error) => {
                 (*cx).status = vm::raise_error((*cx).store, error);
                 EXIT_STATUS

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Exit codes of a process that ends by itself where no error can be made: see [`end_process_on_faults`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct FaultCodes {
-    /// An artifact's file was truncated, or cannot be read any more.
+    /// An artifact's file was truncated or written to, or cannot be read any more.
     pub artifact_changed: u8,
     /// A host function has overflowed the stack of its store.
     pub stack_overflow: u8,
@@ -26,6 +26,8 @@ static ABORTED: AtomicI32 = AtomicI32::new(NONE);
 
 const CHANGED: &str = "error: artifact changed while running: a page of its file cannot be read any more (was it truncated or overwritten? \
     `wasmc compile` writes a new file and renames it)\n";
+const WRITTEN: &str = "error: artifact changed while running: its file was written to in place, and what runs is not what was checked \
+    (`wasmc compile` writes a new file and renames it)\n";
 const OVERFLOW: &str = "error: a host function has overflowed the stack of its store: \
     it has 256 KiB beyond what WebAssembly may use (limits::HOST_STACK_RESERVE)\n";
 const _: () = assert!(wasmc_environ::limits::HOST_STACK_RESERVE == 256 << 10);
@@ -72,6 +74,11 @@ fn end(text: &str, code: &AtomicI32) {
 /// A page of an artifact is gone while the host reads it. Async-signal-safe.
 pub(super) fn artifact_changed() {
     end(CHANGED, &ARTIFACT_CHANGED);
+}
+
+/// Code of an artifact that was written to has faulted where checked code does not. Async-signal-safe.
+pub(super) fn artifact_written() {
+    end(WRITTEN, &ARTIFACT_CHANGED);
 }
 
 /// A host function has used up the stack. Async-signal-safe.

@@ -106,9 +106,15 @@ unsafe extern "C" fn elem_drop(vmctx: Vmctx, elem: u32) {
     unsafe { ops::elem_drop(vmctx, ElemIndex::from_u32(elem)) }
 }
 
-/// `throw_alloc` has made the exception the pending one.
-unsafe extern "C" fn throw(_: Vmctx) -> HostRet {
-    HostRet { value: 0, status: STATUS_EXCEPTION }
+/// `throw_alloc` has made the exception the pending one. The compiler calls nothing without it, but `wasmc verify` does not prove that.
+unsafe extern "C" fn throw(vmctx: Vmctx) -> HostRet {
+    // SAFETY: generated code passes its own `VMContext`.
+    unsafe {
+        match (*(*vmctx).store).pending_exn_object.is_null() {
+            false => HostRet { value: 0, status: STATUS_EXCEPTION },
+            true => finish(vmctx, Err(TrapCode::Unreachable)),
+        }
+    }
 }
 
 unsafe extern "C" fn throw_ref(vmctx: Vmctx, exn: u32) -> HostRet {
@@ -136,17 +142,38 @@ unsafe extern "C" fn interp_call(vmctx: Vmctx, func: u32, args: u64) -> HostRet 
     }
 }
 
-unsafe extern "C" fn move_bytes(_: Vmctx, to: u64, from: u64, len: u64) {
-    // SAFETY: generated code passes ranges of memories that it has checked.
+/// The stub that called is a frame of wasm code, and the pinned register is as that left it: both are passed on, as the fifth and
+/// sixth argument, for a fault in the middle of the bytes.
+macro_rules! bytes_builtin {
+    ($name:ident, $body:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!("mov r8, rbp", "mov r9, r15", "jmp {}", sym $body);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!("mov x4, x29", "mov x5, x21", "b {}", sym $body);
+        }
+    };
+}
+
+bytes_builtin!(move_bytes, move_bytes_from_stub);
+bytes_builtin!(fill_bytes, fill_bytes_from_stub);
+
+unsafe extern "C" fn move_bytes_from_stub(vmctx: Vmctx, to: u64, from: u64, len: u64, fp: usize, fuel: i64) {
+    // SAFETY: generated code passes its own `VMContext`, and ranges of memories that it has checked.
     unsafe {
         let from = with_exposed_provenance_mut::<u8>(from as usize);
-        std::ptr::copy(from, with_exposed_provenance_mut::<u8>(to as usize), len as usize);
+        let to = with_exposed_provenance_mut::<u8>(to as usize);
+        (*store_of(vmctx)).vm.bytes.during(fp, fuel, || std::ptr::copy(from, to, len as usize));
     }
 }
 
-unsafe extern "C" fn fill_bytes(_: Vmctx, to: u64, value: u32, len: u64) {
-    // SAFETY: generated code passes a range of a memory that it has checked.
-    unsafe { with_exposed_provenance_mut::<u8>(to as usize).write_bytes(value as u8, len as usize) };
+unsafe extern "C" fn fill_bytes_from_stub(vmctx: Vmctx, to: u64, value: u32, len: u64, fp: usize, fuel: i64) {
+    // SAFETY: as above, of one memory.
+    unsafe {
+        let to = with_exposed_provenance_mut::<u8>(to as usize);
+        (*store_of(vmctx)).vm.bytes.during(fp, fuel, || to.write_bytes(value as u8, len as usize));
+    }
 }
 
 /// The entry of a function that reports its calls.

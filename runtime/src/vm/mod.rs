@@ -3,8 +3,9 @@
 
 pub(crate) mod activation;
 pub(crate) mod backtrace;
+mod bytes;
 pub(crate) mod fatal;
-mod fork;
+pub(crate) mod fork;
 mod frameless;
 pub(crate) mod heap;
 pub(crate) mod interrupt;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::module::ModuleInner;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
+use bytes::BytesInProgress;
 use core::cell::Cell;
 use core::ops::Range;
 use core::ptr::null_mut;
@@ -67,6 +69,8 @@ pub(crate) struct VmStore {
     pub(crate) tail_args: Vec<ValRaw>,
     /// What the signal handler (or `raise`) saw of a trap, until the landing makes an error of it.
     captured: Box<Captured>,
+    /// A copy or fill that the host does for compiled code.
+    bytes: BytesInProgress,
     /// Handlers by return address, as far as they were looked for.
     handlers: HandlerCache,
     /// What those share who may interrupt the store.
@@ -104,6 +108,7 @@ impl VmStore {
             pending: None,
             tail_args: Vec::new(),
             captured: Box::default(),
+            bytes: BytesInProgress::default(),
             handlers: HandlerCache::default(),
             interrupt: InterruptState::new(),
         }
@@ -190,6 +195,11 @@ impl CodeRegistry {
         self.changing.load(Ordering::Relaxed)
     }
 
+    /// Whether something is true of any code. Async-signal-safe if the question is.
+    fn any(&self, question: impl Fn(&LoadedCode) -> bool) -> bool {
+        self.ranges.iter().any(|r| question(&r.code))
+    }
+
     /// The code at an address. Async-signal-safe.
     #[inline]
     pub(crate) fn find(&self, pc: usize) -> Option<&CodeRange> {
@@ -209,6 +219,10 @@ impl CodeRegistry {
 pub(crate) fn raise_trap(store: *mut StoreOpaque, code: TrapCode) -> u64 {
     // SAFETY: callers are builtins, host shims and the interpreter, which hold the store alive and have left wasm code.
     unsafe {
+        if code == TrapCode::ArtifactChanged {
+            // The tables that would say where are in the same file.
+            return raise_error(store, Trap::new(code, Default::default()).into());
+        }
         let trace = backtrace(&*store, None);
         crate::fuel::settle(store, code, trace.frames.first());
         let trap = Trap::new(code, trace);

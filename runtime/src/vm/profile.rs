@@ -7,6 +7,7 @@
 //! taken. It does not look at the store's registries, does not allocate, does not lock. What an address means is found out later.
 
 use super::ActivationKind;
+use super::fork::{Gated, get_or_init};
 use super::frameless::Place;
 use super::signals;
 use super::traphandlers::Frames;
@@ -166,8 +167,8 @@ impl Drop for AtEnd {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> Gated<MutexGuard<'_, T>> {
+    Gated::new(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// How long a thread is in a store: until this is dropped.
@@ -231,7 +232,7 @@ fn make_slot() -> Option<&'static Slot> {
 /// # Errors
 /// If the handler cannot be installed.
 pub(crate) fn activate() -> Result<(), std::io::Error> {
-    let installed = PREVIOUS.get_or_init(|| {
+    let installed = get_or_init(&PREVIOUS, || {
         // SAFETY: both structures are live, and the handler is async-signal-safe. It runs on the alternate stack: wasm code may have used
         // up its own.
         unsafe {

@@ -1,6 +1,7 @@
 //! Signal handlers, installed once for the process, and the alternate stack of each thread that runs wasm code.
 //! A signal that is not ours goes to whatever handler was there before, exactly as the kernel would have called it.
 
+use super::fork::get_or_init;
 use super::threads::{self, ThreadSlot};
 use super::{interrupt, traphandlers};
 use crate::Result;
@@ -66,7 +67,7 @@ pub(crate) fn prepare_thread() -> Result<&'static ThreadSlot> {
 #[cold]
 fn prepare_thread_slow() -> Result<&'static ThreadSlot> {
     let slot = thread()?;
-    if let Err(errno) = PREVIOUS.get_or_init(install) {
+    if let Err(errno) = get_or_init(&PREVIOUS, install) {
         return Err(anyhow!("cannot install signal handlers: {}", IoError::from_raw_os_error(*errno)));
     }
     let alternate = AlternateStack::install().map_err(|e| anyhow!("cannot install an alternate signal stack: {e}"))?;
@@ -98,7 +99,7 @@ pub(crate) fn choose_interrupt_signal(signal: c_int) -> Result<()> {
 /// # Errors
 /// If the handler cannot be installed.
 pub(crate) fn prepare_interrupts() -> Result<()> {
-    let installed = PREVIOUS_INTERRUPT.get_or_init(|| {
+    let installed = get_or_init(&PREVIOUS_INTERRUPT, || {
         // System calls shall end, so there is no SA_RESTART.
         // SAFETY: the handler is async-signal-safe.
         unsafe { set_handler(interrupt_signal(), interrupt_handler as *const () as usize, 0) }
@@ -368,6 +369,51 @@ mod tests {
             "sent" => _ = unsafe { libc::raise(libc::SIGFPE) },
             _ => fault(),
         }
+        std::process::exit(5);
+    }
+
+    /// A handler of the host's that recurses without end runs into the guard, and ends the process there; what lies below is as it was.
+    #[test]
+    fn an_overflow_of_the_signal_stack_ends_the_process_at_its_guard() {
+        const PATTERN: u8 = 0x5a;
+        extern "C" fn recurses(signal: c_int) {
+            let frame = std::hint::black_box([signal as u8; 512]);
+            if std::hint::black_box(signal) != 0 {
+                recurses(signal);
+            }
+            std::hint::black_box(&frame);
+        }
+        let page = rustix::param::page_size();
+        let file = std::env::temp_dir().join(format!("wasmc-signal-stack-{}", std::process::id()));
+        let Some(role) = role() else {
+            std::fs::write(&file, vec![PATTERN; 16 * page]).unwrap();
+            let ended = in_child("an_overflow_of_the_signal_stack_ends_the_process_at_its_guard", file.to_str().unwrap());
+            assert_eq!(ended.signal(), Some(libc::SIGSEGV), "{ended:?}");
+            assert!(std::fs::read(&file).unwrap().iter().all(|b| *b == PATTERN), "what lies below was written to");
+            std::fs::remove_file(&file).unwrap();
+            return;
+        };
+        set_action(libc::SIGSEGV, recurses as *const () as usize, libc::SA_ONSTACK);
+        std::thread::spawn(move || {
+            prepare_thread().unwrap();
+            let below = std::fs::File::options().read(true).write(true).open(role).unwrap();
+            // SAFETY: asks for the present stack, and maps the file right below its guard, where nothing may be yet.
+            unsafe {
+                let mut present: libc::stack_t = zeroed();
+                assert_eq!(libc::sigaltstack(core::ptr::null(), &raw mut present), 0);
+                let at = present.ss_sp.byte_sub(17 * page);
+                // In the place of what the kernel happens to have put there, which this process does without.
+                let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+                let protection = libc::PROT_READ | libc::PROT_WRITE;
+                let fd = std::os::fd::AsRawFd::as_raw_fd(&below);
+                if libc::mmap(at, 16 * page, protection, flags, fd, 0) != at {
+                    std::process::exit(6);
+                }
+            }
+            fault();
+        })
+        .join()
+        .unwrap();
         std::process::exit(5);
     }
 

@@ -1,11 +1,11 @@
 //! The stack that a store runs wasm code on. From low to high addresses: a guard, a small stack for `raise`, a second
-//! guard, the host's reserve, the wasm part. Address space is reserved at once, pages come when they are touched, and
+//! guard, the host's reserve, the wasm part, a page of guard. Address space is reserved at once, pages come when they are touched, and
 //! stacks of dropped stores are kept for the next one, since most stores have the same size and live briefly.
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::ops::Range;
 use std::ptr::{null_mut, with_exposed_provenance_mut};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmc_environ::limits::{HOST_STACK_RESERVE, STACK_GUARD};
 
 /// Size of the stack on which `raise` runs: wasm code may have used up its own to the last byte when it must trap.
@@ -18,6 +18,11 @@ const MAX_IDLE: usize = 16;
 const KEEP_RESIDENT: usize = 64 << 10;
 
 static IDLE: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+/// The stacks that are kept. Nothing panics under the lock. A fork holds it, too.
+pub(super) fn idle() -> MutexGuard<'static, Vec<Stack>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A store's stack.
 #[derive(Debug)]
@@ -32,12 +37,13 @@ impl Stack {
         let page = rustix::param::page_size() as u64;
         let too_large = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
         let usable = wasm_size.checked_add(HOST_STACK_RESERVE).and_then(|n| n.checked_next_multiple_of(page)).ok_or_else(too_large)?;
-        let size = usable.checked_add(2 * STACK_GUARD + RAISE_STACK as u64).and_then(|n| usize::try_from(n).ok()).ok_or_else(too_large)?;
-        if let Ok(mut idle) = IDLE.lock()
-            && let Some(i) = idle.iter().position(|s| s.size == size)
-        {
-            return Ok(idle.swap_remove(i));
+        let around = 2 * STACK_GUARD + RAISE_STACK as u64 + page;
+        let size = usable.checked_add(around).and_then(|n| usize::try_from(n).ok()).ok_or_else(too_large)?;
+        let mut list = idle();
+        if let Some(i) = list.iter().position(|s| s.size == size) {
+            return Ok(list.swap_remove(i));
         }
+        drop(list);
         // SAFETY: a new private mapping, placed by the kernel.
         let base = unsafe { mmap_anonymous(null_mut(), size, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)? };
         let stack = Self { base: base.expose_provenance(), size };
@@ -61,12 +67,12 @@ impl Stack {
 
     /// What can be read and written, the stack for `raise` apart.
     pub(crate) fn usable(&self) -> Range<usize> {
-        self.guard().end..self.base + self.size
+        self.guard().end..self.top()
     }
 
     /// Where the stack begins; it grows downwards from here.
     pub(crate) fn top(&self) -> usize {
-        self.base + self.size
+        self.base + self.size - rustix::param::page_size()
     }
 
     /// The least stack pointer with which wasm code may be left.
@@ -87,9 +93,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        if let Ok(mut idle) = IDLE.lock()
-            && idle.len() < MAX_IDLE
-        {
+        let mut idle = idle();
+        if idle.len() < MAX_IDLE {
             let usable = self.usable();
             let resident = usable.len().saturating_sub(KEEP_RESIDENT);
             // SAFETY: the range is ours, and no code runs on a stack whose store is dropped; its contents are dead.
@@ -100,6 +105,7 @@ impl Drop for Stack {
                 return;
             }
         }
+        drop(idle);
         // SAFETY: `new` made this mapping, and no code runs on the stack of a store that is dropped.
         let _ = unsafe { munmap(with_exposed_provenance_mut(self.base), self.size) };
     }

@@ -17,6 +17,9 @@ pub(crate) const MAX_FRAMES: usize = 100;
 /// Addresses below this are null pointers with an offset.
 const NULL_AREA: usize = 64 << 10;
 
+/// `si_code` of a fault that the processor gives no address for.
+const SI_KERNEL: c_int = 0x80;
+
 /// A trap as the signal handler saw it.
 pub(crate) struct Captured {
     pub(crate) code: Option<TrapCode>,
@@ -163,6 +166,11 @@ impl Registers<'_> {
         Place { pc: self.pc(), sp: self.0.uc_mcontext.gregs[libc::REG_RSP as usize] as usize }
     }
 
+    /// The register that metered code keeps its fuel in.
+    fn set_pinned(&mut self, value: i64) {
+        self.0.uc_mcontext.gregs[libc::REG_R15 as usize] = value;
+    }
+
     /// # Safety
     /// The thread was interrupted in code of the store of this activation, which is live.
     unsafe fn land(&mut self, activation: *mut Activation, status: u64) {
@@ -186,6 +194,11 @@ impl Registers<'_> {
 
     fn place(&self) -> Place {
         Place { pc: self.pc(), link: self.0.uc_mcontext.regs[30] as usize }
+    }
+
+    /// The register that metered code keeps its fuel in.
+    fn set_pinned(&mut self, value: i64) {
+        self.0.uc_mcontext.regs[21] = value as u64;
     }
 
     /// # Safety
@@ -222,12 +235,19 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let vm = &mut (*(*activation).store).vm;
         let pc = registers.pc();
         let address = (*info).si_addr().addr();
-        let Some(code) = trap_code(vm, signal, pc, address) else {
+        let Some(code) = trap_code(vm, signal, (*info).si_code, pc, address) else {
+            if let Some(code) = bytes_trap(vm, signal, pc, address) {
+                end_bytes(vm, activation, &mut registers, code);
+                return true;
+            }
             if vm.code.find(pc).is_none() && vm.stack.as_ref().is_some_and(|s| s.guard().contains(&address)) {
                 // Nothing can be saved, but whoever looks for the reason shall not have to guess.
                 fatal::host_overflow();
             } else if signal == libc::SIGBUS && (vm.is_reserved(address) || in_file()) {
                 fatal::artifact_changed();
+            } else if vm.code.find(pc).is_some_and(|r| r.code.was_written()) || (pc == address && vm.code.any(LoadedCode::was_written)) {
+                // Code that nobody has checked runs, or has jumped to where none is.
+                fatal::artifact_written();
             }
             return false;
         };
@@ -235,6 +255,33 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let code = if code == TrapCode::StackOverflow { vm.overflow_code() } else { code };
         end(vm, activation, &mut registers, code);
         true
+    }
+}
+
+/// The trap that a fault in the host's copy or fill of a memory is, if it is one.
+fn bytes_trap(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<TrapCode> {
+    if !vm.bytes.is_under_way() || vm.code.find(pc).is_some() || !vm.is_reserved(address) {
+        return None;
+    }
+    match signal {
+        libc::SIGSEGV => Some(TrapCode::MemoryOutOfBounds),
+        libc::SIGBUS => Some(TrapCode::ArtifactChanged),
+        _ => None,
+    }
+}
+
+/// Ends an activation whose code has called for that copy or fill.
+///
+/// # Safety
+/// The activation is the thread's innermost, and the copy or fill is what its code waits for.
+unsafe fn end_bytes(vm: &mut VmStore, activation: *mut Activation, registers: &mut Registers<'_>, code: TrapCode) {
+    let Some((fp, fuel)) = vm.bytes.abandon() else { return };
+    // SAFETY: the stub that called has a frame at `fp`. What the host does with the pinned register until it returns is its own affair, so
+    // it gets back what the code had in it.
+    unsafe {
+        vm.captured.record(vm.stack.as_ref(), code, &[], fp, (*activation).fp);
+        registers.set_pinned(fuel);
+        registers.land(activation, STATUS_TRAP);
     }
 }
 
@@ -280,7 +327,7 @@ pub(super) unsafe fn end_activation(vm: *mut VmStore, activation: &mut Activatio
 }
 
 /// The trap that a fault is, if it is one.
-fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<TrapCode> {
+fn trap_code(vm: &VmStore, signal: c_int, si_code: c_int, pc: usize, address: usize) -> Option<TrapCode> {
     let range = vm.code.find(pc)?;
     let stack = vm.stack.as_ref()?;
     // The trap table is in the artifact too: it is read last, since the fault may say that the file is gone.
@@ -291,10 +338,14 @@ fn trap_code(vm: &VmStore, signal: c_int, pc: usize, address: usize) -> Option<T
         _ if stack.guard().contains(&address) => Some(TrapCode::StackOverflow),
         // A page of the file is gone: of the text, of the read-only data, or of a memory's image.
         libc::SIGBUS if vm.is_reserved(address) || in_artifact(&range.code, address) => Some(TrapCode::ArtifactChanged),
-        libc::SIGSEGV => match in_table()? {
-            TrapCode::MemoryOutOfBounds => vm.is_reserved(address).then_some(TrapCode::MemoryOutOfBounds),
+        libc::SIGSEGV => match in_table() {
+            // An access that must be aligned and is not has no address. The compiler makes none, but `wasmc verify` accepts them.
+            Some(TrapCode::MemoryOutOfBounds) => (vm.is_reserved(address) || si_code == SI_KERNEL).then_some(TrapCode::MemoryOutOfBounds),
             // Null references are found by the access through them.
-            other => (address < NULL_AREA).then_some(other),
+            Some(other) => (address < NULL_AREA).then_some(other),
+            // Stubs copy and fill a few bytes themselves, which the code before them has checked.
+            None if vm.is_reserved(address) && range.code.function_at(range.offset(pc)).is_none() => Some(TrapCode::MemoryOutOfBounds),
+            None => None,
         },
         _ => None,
     }

@@ -81,7 +81,8 @@ pub(crate) unsafe extern "C" fn raise(context: *mut VMStoreContext, status: u64)
             while let Some((return_address, fp)) = frames.next() {
                 let found = vm.handler_for(return_address);
                 if found.handler != 0 {
-                    let object = (*context).pending_exn_object.expose_provenance() as u64;
+                    // A throw makes another one pending, or else is none: see the builtin.
+                    let object = core::mem::replace(&mut (*context).pending_exn_object, core::ptr::null_mut()).expose_provenance() as u64;
                     resume(found.handler, fp, fp - found.frame_size as usize, (*context).pending_exn, object, (*context).meter.fuel)
                 }
                 frames.skip_repeated(return_address, fp - callee, stack_top);

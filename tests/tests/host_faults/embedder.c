@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,6 +148,14 @@ static void* long_thread(void* engine) {
   return NULL;
 }
 
+static atomic_bool ended;
+
+// Makes and drops stores, modules and instances of one engine all the time, so that some lock of it is held at almost any moment.
+static void* busy_thread(void* engine) {
+  while (!ended) provoke(engine, 1);
+  return NULL;
+}
+
 static int wait_for(pid_t child) {
   int status = 0;
   require(waitpid(child, &status, 0) == child, "waiting");
@@ -195,6 +204,24 @@ int main(int argc, char** argv) {
       time_out(engine);
       require(wait_for(child) == 0, "the child");
     }
+  } else if (strcmp(what, "fork-while-busy") == 0) {
+    engine = example_engine();
+    provoke(engine, 1);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; ++i) require(pthread_create(&threads[i], NULL, busy_thread, engine) == 0, "a thread");
+    for (int i = 0; i < 60; ++i) {
+      pid_t child = fork();
+      if (child == 0) {
+        // A lock that stayed locked would be waited for without end.
+        alarm(30);
+        provoke(engine, 1);
+        if (i % 10 == 0) time_out(engine);
+        _exit(0);
+      }
+      require(wait_for(child) == 0, "the child of a busy process");
+    }
+    ended = true;
+    for (int i = 0; i < 3; ++i) pthread_join(threads[i], NULL);
   } else {
     engine = example_engine();
     pthread_t longs[2];

@@ -347,6 +347,7 @@ impl Prover<'_> {
 
     /// What the runtime gives: a status, which must be looked at, and a value.
     fn runtime_results(&mut self, s: &mut State) {
+        self.given = Some(s.regs[RAX as usize].sym);
         let fallible = |n: u32| Builtin::ALL.get(n as usize).is_some_and(|b| b.signature().fallible);
         let status = match self.entry.role {
             Role::ExitArray => RAX,
@@ -644,7 +645,12 @@ impl Prover<'_> {
         {
             return Err("a return although the runtime may have failed".into());
         }
-        if matches!(self.entry.role, Role::Entry | Role::Builtin) {
+        if self.entry.role == Role::Entry {
+            return Ok(());
+        }
+        if self.entry.role == Role::Builtin {
+            // Which builtin it is, and so whether it has a result, is known when all of it has been seen.
+            self.other_result |= self.given != Some(s.regs[RAX as usize].sym);
             return Ok(());
         }
         for (n, (ty, place)) in self.entry.signature.results.iter().enumerate() {

@@ -525,6 +525,10 @@ impl Prover<'_> {
             (Field::Calls, 0, 8) if self.program.meter => Kind::Top,
             (Field::Memory(m), inside, 8) => self.memory_field(m, inside.into()).ok_or("read inside a field")?,
             (Field::MemoryPointer(m), 0, 8) => Kind::Memory(m),
+            // Its entries are beside the text, and here is nothing: a base that is null.
+            (Field::Table(t), ..) if module.closed_table(wasmc_environ::TableIndex::from_u32(t)).is_some() => {
+                return Err("read of the empty definition of a closed table".into());
+            }
             (Field::Table(t), inside, 8) => table_field(t, inside.into()).ok_or("read inside a field")?,
             (Field::TablePointer(t), 0, 8) => Kind::Table(t),
             (Field::Import(f), offsets::IMPORT_CODE, 8) => Kind::ImportCode(f),

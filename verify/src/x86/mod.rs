@@ -80,6 +80,10 @@ pub(crate) struct Prover<'p> {
     raw_source: bool,
     /// What the runtime's status is, where the stub calls it.
     status: Option<Sym>,
+    /// What its value is.
+    given: Option<Sym>,
+    /// Whether a trampoline returns something else.
+    other_result: bool,
     /// The instruction always faults.
     ends: bool,
 }
@@ -113,6 +117,8 @@ pub fn prove(program: &Program<'_>, start: u32, entry: &Entry) -> Result<Proved,
         raw: BTreeSet::new(),
         raw_source: false,
         status: None,
+        given: None,
+        other_result: false,
         ends: false,
     };
     prover.find_leaders();
@@ -159,6 +165,8 @@ impl Prover<'_> {
         self.returns.clear();
         self.proved = Proved::default();
         self.status = None;
+        self.given = None;
+        self.other_result = false;
         self.raw.clear();
         let state = self.initial();
         self.blocks.insert(self.start, (state, 0));
@@ -356,11 +364,16 @@ impl Prover<'_> {
     }
 
     fn finish_builtin(&mut self) -> Result<(), Finding> {
-        use wasmc_environ::builtins::Builtin;
+        use wasmc_environ::builtins::{Builtin, BuiltinType};
         let Some(builtin) = self.proved.builtin else {
             return Err(self.finding(self.start, "it is called, but is no function and no builtin's trampoline".into()));
         };
         let is = |b: Builtin| builtin == b as u32;
+        // Who calls it takes the result for what the runtime gave: an exception that there is, a type that fits.
+        let result = Builtin::ALL.get(builtin as usize).and_then(|b| b.signature().result);
+        if self.other_result && matches!(result, Some(BuiltinType::I32 | BuiltinType::I64)) {
+            return Err(self.finding(self.start, "it returns a result that is not the runtime's".into()));
+        }
         if self.raw_source && !is(Builtin::move_bytes) {
             return Err(self.finding(self.start, "it reads through an argument that is no address".into()));
         }

@@ -8,7 +8,6 @@ use crate::input::{self, Input};
 use anyhow::{Context, Result, anyhow};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmc_compiler::CompileOptions;
 use wasmc_environ::artifact::{ArtifactMeta, FUNC_COMPILED, SectionKind};
 use wasmc_environ::const_expr::ConstOp;
@@ -286,35 +285,26 @@ fn segments<'a, I: Copy + 'a>(all: impl Iterator<Item = (&'a SegmentMode<I>, u64
         .collect()
 }
 
-/// The proposals that have to be on: without each of them the module is not valid. Finding that out is as much work as validating it
-/// once for each that it does not need, so it is done on all processors.
+/// The proposals that have to be on: without each of them the module is not valid. What is valid without several of them needs none of
+/// these, so they are tried together first, and by halves where that is refused, which is found out at the first byte that needs one.
 fn needed_features(m: &Module, wasm: &[u8]) -> Vec<&'static str> {
-    let needed: Vec<AtomicUsize> = Features::ALL.iter().map(|_| AtomicUsize::new(0)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(feature) = Features::ALL.get(next.fetch_add(1, Relaxed)) {
-            let mut features = Features::all();
-            features.set(feature.name, false);
-            if decode_and_validate(wasm, &features).is_err()
-                && let Some(i) = Features::ALL.iter().position(|f| f.name == feature.name)
-            {
-                needed[i].store(1, Relaxed);
-            }
+    let mut needed = vec![false; Features::ALL.len()];
+    let mut groups = Vec::from([0..Features::ALL.len()]);
+    while let Some(group) = groups.pop() {
+        let mut features = Features::all();
+        Features::ALL[group.clone()].iter().for_each(|f| _ = features.set(f.name, false));
+        if decode_and_validate(wasm, &features).is_ok() {
+            continue;
         }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(Features::ALL.len());
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where no thread is to be had, this one does all.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        match group.len() {
+            1 => needed[group.start] = true,
+            n => groups.extend([group.start..group.start + n / 2, group.start + n / 2..group.end]),
         }
-        work();
-    });
+    }
     // Making a shared memory is no question of validity.
     let shared = m.memories.iter().skip(m.num_imported_memories as usize).any(|t| t.shared);
-    let is_needed = |(i, f): (usize, &wasmc_environ::features::Feature)| {
-        (needed[i].load(Relaxed) != 0 || (f.name == "shared-memory" && shared)).then_some(f.name)
-    };
+    let is_needed =
+        |(i, f): (usize, &wasmc_environ::features::Feature)| (needed[i] || (f.name == "shared-memory" && shared)).then_some(f.name);
     Features::ALL.iter().enumerate().filter_map(is_needed).collect()
 }
 

@@ -158,6 +158,7 @@ pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
         return Ok(func.code.load(core::sync::atomic::Ordering::Acquire));
     }
     let env = &*module.env;
+    intact(module)?;
     let wasm = module.wasm().context("cannot interpret: the artifact was stripped of its WebAssembly")?;
     let range = env.bodies.get(func.index.index()).ok_or_else(invalid)?;
     let bytes = wasm.get(range.start as usize..range.end as usize).ok_or_else(invalid)?;
@@ -170,7 +171,21 @@ pub(super) fn function(module: &ModuleInner, func: &Func) -> Result<Ip> {
             other => break other?,
         }
     };
+    // Written to meanwhile, perhaps: nothing of it has run.
+    intact(module)?;
     Ok(func.publish(body))
+}
+
+/// The file of an artifact was written to since it was loaded: its functions are not those that were validated.
+#[derive(Debug, thiserror::Error)]
+#[error("artifact changed while running")]
+pub(super) struct Changed;
+
+fn intact(module: &ModuleInner) -> Result<()> {
+    match &module.code {
+        Code::Loaded(code) if !code.wasm_is_intact() => Err(Changed.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a function of a module has no native code.
