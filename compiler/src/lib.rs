@@ -16,6 +16,7 @@ mod opt;
 mod output;
 mod pool;
 mod sections;
+mod session;
 mod stubs;
 pub mod symbols;
 mod text;
@@ -244,5 +245,6 @@ fn title(symbol: Symbol, names: &HashMap<FuncIndex, String>) -> String {
         Symbol::Builtin(b) => format!("trampoline of {}", b.signature().name),
         Symbol::Stub(number, kind) => format!("{kind:?} of signature {number}"),
         Symbol::ClosedTable(t) => format!("table {t}"),
+        Symbol::Elsewhere(i) => named("way to function", &i),
     }
 }

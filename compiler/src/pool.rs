@@ -179,16 +179,18 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
 }
 
 /// Something to compile.
-struct Task<'a> {
+pub(crate) struct Task<'a> {
     /// Place among the results.
-    number: usize,
+    pub(crate) number: usize,
     /// Bytes of wasm.
-    size: usize,
-    work: Work<'a>,
+    pub(crate) size: usize,
+    pub(crate) work: Work<'a>,
 }
 
-enum Work<'a> {
+pub(crate) enum Work<'a> {
     Body(DefinedFuncIndex, FunctionToValidate<'a>),
+    /// A function that is entered at the loop at an offset.
+    FromLoop(DefinedFuncIndex, FunctionToValidate<'a>, u32),
     /// A function that was translated for the library, or why it could not be.
     Translated(DefinedFuncIndex, Option<CompileError>),
     Stub(Symbol),
@@ -196,13 +198,13 @@ enum Work<'a> {
 
 /// What all threads read.
 #[derive(Copy, Clone)]
-struct Shared<'a> {
-    options: &'a Options<'a>,
-    wasm: &'a [u8],
-    stubs: &'a Stubs<'a>,
-    interpreted: &'a [bool],
-    graph: &'a CallGraph,
-    library: &'a Library,
+pub(crate) struct Shared<'a> {
+    pub(crate) options: &'a Options<'a>,
+    pub(crate) wasm: &'a [u8],
+    pub(crate) stubs: &'a Stubs<'a>,
+    pub(crate) interpreted: &'a [bool],
+    pub(crate) graph: &'a CallGraph,
+    pub(crate) library: &'a Library,
 }
 
 /// Translates the functions that may be inlined, level by level, so that their tasks have only code left to make.
@@ -254,7 +256,7 @@ struct Results {
     errors: Vec<(usize, CompileError)>,
 }
 
-fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
+pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
     let total = tasks.len();
     let bytes: usize = tasks.iter().map(|t| t.size.max(16)).sum();
     tasks.sort_by_key(|t| (std::cmp::Reverse(t.size), t.number));
@@ -306,7 +308,7 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
             continue;
         }
         let symbol = match &work {
-            Work::Body(index, _) | Work::Translated(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
+            Work::Body(index, _) | Work::FromLoop(index, ..) | Work::Translated(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
             Work::Stub(symbol) => *symbol,
         };
         // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.
@@ -331,7 +333,7 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
 }
 
 /// What a thread keeps from function to function.
-struct Worker {
+pub(crate) struct Worker {
     context: Context,
     translate: TranslateContext,
     builder: FunctionBuilderContext,
@@ -362,6 +364,10 @@ impl Worker {
                 translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
                 sites = self.inline(shared, index)?;
             }
+            Work::FromLoop(index, f, offset) => {
+                translate::translate_from_loop(shared.stubs.env, &mut self.translate, index, f, offset, &mut self.context.func)?;
+                sites = self.inline(shared, index)?;
+            }
             Work::Translated(_, Some(e)) => return Err(e),
             Work::Translated(index, None) => {
                 let Some(body) = shared.library.get(index) else {
@@ -388,7 +394,7 @@ impl Worker {
     }
 
     /// Translates a function that may be inlined, and inlines those of lower levels into it.
-    fn translate_for_library(
+    pub(crate) fn translate_for_library(
         &mut self,
         shared: &Shared<'_>,
         index: DefinedFuncIndex,

@@ -53,7 +53,7 @@ impl Fixture {
             builtins: f.builtins.as_ptr(),
             type_ids: std::ptr::null(),
             instance: std::ptr::null_mut(),
-            reserved: 0,
+            entries: std::ptr::null(),
         };
         // SAFETY: a `VMContext` begins with its head, and the vector is aligned like it and large enough.
         unsafe { f.vmctx.as_mut_ptr().cast::<VMContextHead>().write(head) };

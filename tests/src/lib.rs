@@ -14,11 +14,13 @@ pub enum Tier {
     Compiled,
     /// Every second function left uncompiled.
     Mixed,
+    /// Interpreted first, and compiled at the second call or turn of a loop.
+    Auto,
 }
 
 impl Tier {
     /// All tiers.
-    pub const ALL: [Self; 3] = [Self::Interpreted, Self::Compiled, Self::Mixed];
+    pub const ALL: [Self; 4] = [Self::Interpreted, Self::Compiled, Self::Mixed, Self::Auto];
 }
 
 /// The root of the workspace.

@@ -1,6 +1,7 @@
 //! `wasmc run`: an artifact by its native code, a module compiled in memory or interpreted, as a WASI program or by one
 //! exported function. The program's exit code is wasmc's.
 
+mod auto;
 mod modules;
 
 use crate::exit::{ExitCode, usage, with_code};
@@ -108,6 +109,8 @@ pub struct Opts {
     coredump: coredump::CoreDumpOpts,
     #[command(flatten)]
     meter: crate::meter::RunOpts,
+    #[command(flatten)]
+    auto: auto::AutoOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -116,6 +119,8 @@ enum TierOption {
     Compiled,
     /// Interpret, which starts at once.
     Interpreted,
+    /// Interpret, and compile what runs often meanwhile.
+    Auto,
 }
 
 /// What the store holds.
@@ -128,7 +133,8 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
-        _ => Tier::Compiled,
+        Some(TierOption::Compiled) => Tier::Compiled,
+        Some(TierOption::Auto) | None => opts.auto.tier(),
     };
     let mut features = features(&opts.wasm);
     if opts.threads {
@@ -145,6 +151,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         .keep_locals(opts.coredump.wanted())
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
     opts.coredump.check()?;
+    let config = opts.auto.configure(config);
     let config = opts.trace.configure(opts.meter.configure(opts.limits.configure(config), &opts.file)?)?;
     let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);

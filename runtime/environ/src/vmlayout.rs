@@ -281,8 +281,9 @@ pub struct VMContextHead {
     pub type_ids: *const u32,
     /// The runtime's own data of the instance.
     pub instance: *mut u8,
-    /// Always 0.
-    pub reserved: u64,
+    /// The native code of each function that has any by now, by `DefinedFuncIndex`; null before there is some, and in instances of
+    /// modules that are not compiled while they run. Only the store's own thread writes to it.
+    pub entries: *const *const u8,
 }
 
 /// First word of every `VMContext`.
@@ -303,6 +304,7 @@ pub mod offsets {
         VMCONTEXT_STORE = VMContextHead.store;
         VMCONTEXT_BUILTINS = VMContextHead.builtins;
         VMCONTEXT_TYPE_IDS = VMContextHead.type_ids;
+        VMCONTEXT_ENTRIES = VMContextHead.entries;
         FUNC_REF_CODE = VMFuncRef.code;
         FUNC_REF_CTX = VMFuncRef.ctx;
         FUNC_REF_TYPE_ID = VMFuncRef.type_id;

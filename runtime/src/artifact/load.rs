@@ -109,6 +109,7 @@ fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
         meta,
         sections,
         order: checked.order,
+        piece: None,
         messages: OnceLock::new(),
         backing: Backing::Artifact { map, file, header: Box::new(header) },
     })

@@ -16,7 +16,7 @@ mod validate;
 pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
 pub(crate) use load::{is_metered, open, open_file, verify_all, verify_messages};
-pub(crate) use validate::{Invalid, validate, validate_messages};
+pub(crate) use validate::{Invalid, validate, validate_messages, validate_piece};
 
 use std::path::PathBuf;
 use wasmc_environ::artifact::FORMAT_VERSION;

@@ -165,6 +165,13 @@ impl CodeRegistry {
         }
     }
 
+    /// Makes a piece of a module's code known.
+    pub(crate) fn insert_piece(&mut self, piece: Arc<LoadedCode>, module: &Arc<ModuleInner>) {
+        if let Some(range) = self.register(piece) {
+            range.module.get_or_insert_with(|| module.clone());
+        }
+    }
+
     /// Makes code known of which stubs are used, and keeps it. `None` if it is empty.
     pub(crate) fn register(&mut self, code: Arc<LoadedCode>) -> Option<&mut CodeRange> {
         let text = code.text();

@@ -1,0 +1,224 @@
+//! A session: functions of one module are compiled while its program runs, as the runtime asks for them. The module is decoded and
+//! scanned once; then come the stubs of all its signatures, and after them pieces of code, each with the functions that were asked
+//! for together. What a piece calls outside itself it reaches through a stub that looks where the function is by now
+//! (`Symbol::Elsewhere`), so nothing that was published is ever changed.
+
+use crate::facts::Facts;
+use crate::function::{CompiledFunction, Keep};
+use crate::isa::Target;
+use crate::jit;
+use crate::opt::sites::FIRST_LOCATION;
+use crate::opt::{CallGraph, Inlining, Library};
+use crate::pool::{self, Emit, Options, Shared, Task, Work, Worker};
+use crate::stubs::StubPlan;
+use crate::symbols::Symbol;
+use crate::trampoline::Stubs;
+use crate::translate::ModuleEnv;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use wasmc_environ::branch_hints::BranchHints;
+use wasmc_environ::decode::{Decoded, FunctionToValidate, decode};
+use wasmc_environ::jit::{CompileError, JitCode, JitOptions, TierCode, TierEntry, TierHost, TierRequest};
+use wasmc_environ::vmoffsets::VMOffsets;
+use wasmc_environ::{DecodeError, DefinedFuncIndex, Module};
+use wasmparser::{FuncToValidate, FunctionBody, ValidatorResources};
+
+/// Runs a session until the host wants no more.
+///
+/// # Errors
+/// If the module is not valid, or the stubs cannot be made: nothing was published then.
+pub fn run(
+    target: &Target,
+    wasm: &[u8],
+    options: &JitOptions,
+    inlining: Inlining,
+    jobs: Option<usize>,
+    host: &dyn TierHost,
+) -> Result<(), CompileError> {
+    let Decoded { module, functions } = decode(wasm, &options.features)?;
+    let mut facts = pool::with_threads(jobs, || Ok(Facts::of(&functions)))?;
+    let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
+    // Any function may be called by the interpreter, and call it.
+    let interpreted = vec![true; functions.len()];
+    let plan = StubPlan::new(&module, &facts, &interpreted);
+    let none = vec![false; functions.len()];
+    let inlining = if wasm.len() < FIRST_LOCATION as usize { inlining } else { Inlining::Off };
+    let graph = match inlining {
+        Inlining::Off => CallGraph::default(),
+        _ => CallGraph::new(&module, std::mem::take(&mut facts.bodies), &none, inlining),
+    };
+    drop(facts);
+    let isa = &*target.isa;
+    let mut env = ModuleEnv::new(&module, &offsets, &options.tunables, isa);
+    if options.features.branch_hinting {
+        env.hints = BranchHints::read(wasm);
+    }
+    let stubs = Stubs { module: &module, offsets: &offsets, env: &env, isa, signatures: &plan.signatures };
+    let options = Options {
+        target,
+        interpret: &[],
+        tunables: &options.tunables,
+        costs: None,
+        inlining,
+        features: &options.features,
+        emit: Emit::Code(Keep::default()),
+        progress: None,
+    };
+    let library = Library::new(inlining, functions.len());
+    let bodies = functions.into_iter().map(|f| (f.validator, f.body)).collect();
+    let mut session = Session {
+        shared: Shared { options: &options, wasm, stubs: &stubs, interpreted: &none, graph: &graph, library: &library },
+        bodies,
+        library: Library::new(inlining, none.len()),
+        translated: vec![false; none.len()],
+        jobs,
+    };
+    let tasks = plan.symbols.iter().enumerate().map(|(number, s)| Task { number, size: 0, work: Work::Stub(*s) }).collect();
+    let items = session.compile(tasks)?;
+    let code = jit::piece(target, &module, plan.signatures.clone(), items)?;
+    host.publish(TierCode { requests: Vec::new(), code: Ok(code) });
+    loop {
+        let requests = host.next();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        session.answer(requests, host);
+    }
+}
+
+/// What a session keeps from piece to piece.
+struct Session<'a> {
+    /// Without the library.
+    shared: Shared<'a>,
+    bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
+    /// What may be inlined, as far as it was needed.
+    library: Library,
+    /// Which functions were translated for the library, with or without success.
+    translated: Vec<bool>,
+    jobs: Option<usize>,
+}
+
+impl<'a> Session<'a> {
+    fn module(&self) -> &'a Module {
+        self.shared.stubs.module
+    }
+
+    fn body(&self, index: DefinedFuncIndex) -> Option<FunctionToValidate<'a>> {
+        let (validator, body) = self.bodies.get(index.index())?;
+        let FuncToValidate { resources, index, ty, features } = validator;
+        let validator = FuncToValidate { resources: resources.clone(), index: *index, ty: *ty, features: *features };
+        Some(FunctionToValidate { validator, body: body.clone() })
+    }
+
+    fn compile(&self, tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
+        let shared = Shared { library: &self.library, ..self.shared };
+        pool::with_threads(self.jobs, || pool::run(&shared, tasks))
+    }
+
+    /// Compiles what was asked for: the functions together, each loop's code apart.
+    fn answer(&mut self, requests: Vec<TierRequest>, host: &dyn TierHost) {
+        let (mut starts, loops): (Vec<_>, Vec<_>) = requests.into_iter().partition(|r| r.entry == TierEntry::Start);
+        // Records are searched by function.
+        starts.sort_unstable();
+        starts.dedup();
+        let all: Vec<DefinedFuncIndex> = starts.iter().chain(&loops).map(|r| r.func).collect();
+        self.fill_library(&all);
+        if !starts.is_empty() {
+            let code = self.piece(&starts);
+            match code {
+                Err(_) if starts.len() > 1 => {
+                    // One of them fails; the others need not.
+                    for request in starts {
+                        let code = self.piece(&[request]);
+                        host.publish(TierCode { requests: vec![request], code });
+                    }
+                }
+                code => host.publish(TierCode { requests: starts, code }),
+            }
+        }
+        for request in loops {
+            let code = self.piece(&[request]);
+            host.publish(TierCode { requests: vec![request], code });
+        }
+    }
+
+    /// The code of functions, sorted by index, or of one loop.
+    fn piece(&self, requests: &[TierRequest]) -> Result<JitCode, CompileError> {
+        let module = self.module();
+        let mut tasks = Vec::with_capacity(requests.len());
+        for (number, request) in requests.iter().enumerate() {
+            let Some(f) = self.body(request.func) else {
+                return Err(CompileError::Option(format!("there is no function {}", request.func)));
+            };
+            let range = f.body.range();
+            let size = (range.end - range.start) as usize;
+            let work = match request.entry {
+                TierEntry::Start if self.library.get(request.func).is_some() => Work::Translated(request.func, None),
+                TierEntry::Start => Work::Body(request.func, f),
+                TierEntry::Loop(offset) => Work::FromLoop(request.func, f, offset),
+            };
+            tasks.push(Task { number, size, work });
+        }
+        let mut items = self.compile(tasks)?;
+        let here: HashSet<Symbol> = match requests {
+            // A call of the function itself is one of its beginning.
+            [TierRequest { entry: TierEntry::Loop(_), .. }] => HashSet::new(),
+            _ => items.iter().map(|(s, _)| *s).collect(),
+        };
+        let mut others = BTreeMap::new();
+        for relocation in items.iter_mut().flat_map(|(_, f)| f.relocations.iter_mut()) {
+            match relocation.symbol {
+                Symbol::Function(f) if !here.contains(&relocation.symbol) => relocation.symbol = Symbol::Elsewhere(f),
+                _ => {}
+            }
+            if matches!(relocation.symbol, Symbol::Elsewhere(_) | Symbol::Builtin(_)) {
+                let name = relocation.symbol.to_name();
+                others.insert((name.namespace, name.index), relocation.symbol);
+            }
+        }
+        let tasks = others.into_values().enumerate().map(|(number, s)| Task { number, size: 0, work: Work::Stub(s) }).collect();
+        items.append(&mut self.compile(tasks)?);
+        jit::piece(self.shared.options.target, module, Vec::new(), items)
+    }
+
+    /// Translates what may be inlined into these functions, level by level, unless it is there already.
+    fn fill_library(&mut self, roots: &[DefinedFuncIndex]) {
+        if self.library.inlining() == Inlining::Off {
+            return;
+        }
+        let graph = self.shared.graph;
+        let module = self.module();
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<DefinedFuncIndex> = roots.to_vec();
+        while let Some(f) = open.pop() {
+            let calls = graph.body(f).map_or(&[][..], |b| &b.calls);
+            for callee in calls.iter().filter_map(|c| module.defined_func(c.callee)) {
+                let new = graph.allows(f, callee) && !self.translated.get(callee.index()).copied().unwrap_or(true);
+                if new && needed.insert(callee) {
+                    open.push(callee);
+                }
+            }
+        }
+        if needed.is_empty() {
+            return;
+        }
+        let mut bodies: Vec<(DefinedFuncIndex, FunctionToValidate<'_>)> = Vec::with_capacity(needed.len());
+        for index in graph.levels().iter().flatten().filter(|i| needed.contains(i)) {
+            self.translated[index.index()] = true;
+            bodies.extend(self.body(*index).map(|f| (*index, f)));
+        }
+        let (shared, library) = (self.shared, &mut self.library);
+        // On a thread with a stack for the code generator. What cannot be translated is not inlined, and fails when it is asked for.
+        let filled = pool::with_threads(self.jobs, || {
+            let mut worker = Worker::default();
+            for (index, f) in bodies {
+                if let Ok(body) = worker.translate_for_library(&Shared { library, ..shared }, index, f) {
+                    library.insert(index, body);
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = filled {
+            tracing::warn!("functions are not inlined: {e}");
+        }
+    }
+}
