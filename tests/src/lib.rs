@@ -23,6 +23,9 @@ impl Tier {
     pub const ALL: [Self; 4] = [Self::Interpreted, Self::Compiled, Self::Mixed, Self::Auto];
 }
 
+/// The options of `wasmc run` for [`Tier::Auto`] as tests want it: what happens when does not depend on the machine.
+pub const AUTO: [&str; 5] = ["--tier", "auto", "--compile-after", "1", "--compile-waits"];
+
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
