@@ -119,7 +119,8 @@ enum TierOption {
     Compiled,
     /// Interpret, which starts at once.
     Interpreted,
-    /// Interpret, and compile what runs often meanwhile.
+    /// Interpret, and compile what runs often meanwhile. The default, but with --meter, --interpret, --profile, --coredump and traces of
+    /// calls everything is compiled first.
     Auto,
 }
 
@@ -134,7 +135,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
         Some(TierOption::Compiled) => Tier::Compiled,
-        Some(TierOption::Auto) | None => opts.auto.tier(),
+        Some(TierOption::Auto) | None => opts.auto.tier(opts.profile.wanted() || opts.coredump.wanted()),
     };
     let mut features = features(&opts.wasm);
     if opts.threads {

@@ -14,9 +14,9 @@ pub struct AutoOpts {
 }
 
 impl AutoOpts {
-    /// The tier if none is chosen.
-    pub fn tier(&self) -> Tier {
-        Tier::Auto
+    /// The tier that this means for a program. Profiles and core dumps are of one kind of code, so that they can be compared.
+    pub fn tier(&self, examined: bool) -> Tier {
+        if examined { Tier::Compiled } else { Tier::Auto }
     }
 
     /// Sets what the options say.
