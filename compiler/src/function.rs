@@ -1,7 +1,7 @@
 //! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
-use crate::fuse::{fuse_charges, wasm_offset};
+use crate::fuse::{fuse_charges, wasm_offset, without_subtractions};
 use crate::opt::sites::Sites;
 use crate::symbols::Symbol;
 use crate::translate::{access_of, from_clif};
@@ -10,7 +10,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
+use cranelift_codegen::{CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
 use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
 /// `wasm_offset` of code that comes from no instruction.
@@ -79,10 +79,37 @@ pub fn compile(
     sites: &Sites,
     accesses: &[u32],
 ) -> Result<CompiledFunction, String> {
+    if let Some(shorter) = without_subtractions(&context.func, isa) {
+        let whole = std::mem::replace(&mut context.func, shorter);
+        let compiled = make_code(context, isa, keep)?;
+        let mut code: Box<[u8]> = compiled.buffer.data().into();
+        if fuse_charges(&mut code, &compiled.buffer) {
+            return output(context, isa, keep, sites, accesses, code);
+        }
+        context.clear();
+        context.func = whole;
+    }
+    let code = make_code(context, isa, keep)?.buffer.data().into();
+    output(context, isa, keep, sites, accesses, code)
+}
+
+fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, String> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
         return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
     }
+    context.compiled_code().ok_or_else(|| "the code generator made no code".into())
+}
+
+/// What the outputs need of the code in `context`; `code` are its bytes as they are to be.
+fn output(
+    context: &Context,
+    isa: &dyn TargetIsa,
+    keep: Keep,
+    sites: &Sites,
+    accesses: &[u32],
+    code: Box<[u8]>,
+) -> Result<CompiledFunction, String> {
     let Some(compiled) = context.compiled_code() else { return Err("the code generator made no code".into()) };
     let unwind = match keep.unwind {
         true => match compiled.create_unwind_info(isa).map_err(|e| e.to_string())? {
@@ -92,8 +119,6 @@ pub fn compile(
         false => None,
     };
     let buffer = &compiled.buffer;
-    let mut code: Box<[u8]> = buffer.data().into();
-    fuse_charges(&mut code, buffer, isa);
     let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
     let (addresses, inlined) = addresses(buffer, sites, metered);

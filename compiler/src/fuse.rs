@@ -1,18 +1,23 @@
-//! The charge of metered code, made of fewer instructions. Cranelift can only copy the pinned register and work on the copy:
+//! The charge of metered code, made of two instructions. Cranelift can only copy the pinned register and work on the copy:
 //!
 //! ```text
-//! mov rcx, r15; cmp rcx, 15; jl trap; sub rcx, 15; mov r15, rcx      three cycles from charge to charge
-//! sub r15, 15; jl trap; nop                                          one
+//! mov rcx, r15; cmp rcx, 15; jl trap; sub rcx, 15; mov r15, rcx      20 bytes, three cycles from charge to charge
+//! sub r15, 15; jl trap                                               13 bytes, one cycle
 //! ```
 //!
-//! `translate/fuel.rs` marks the instructions of a charge by their source location, so that the code generator says where the first
-//! one begins; from there on they are decoded, and replaced only if they are exactly the first form (nothing branches into their midst,
-//! since they are of one block). In the second form, the fuel is taken before the trap: it is negative then, by which the runtime knows
-//! that it has to be given back.
+//! `translate/fuel.rs` writes the first form in CLIF. Here, the subtraction is taken out again before code is made (`without_subtractions`), and
+//! the copy and the comparison, which are as long as the subtraction with a 32-bit constant, become that in the machine code. They are
+//! found by the location that marks a charge, decoded, and compared with the list of traps: unless each trap has its charge, nothing is
+//! changed, and the function is compiled as it was written. In the second form, the fuel is taken before the trap: it is negative then,
+//! by which the runtime knows that it has to be given back.
 
+use crate::translate::from_clif;
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{Final, MachBufferFinalized};
 use target_lexicon::Architecture;
+use wasmc_environ::TrapCode;
 
 /// Marks the location of a charge; the other bits are the wasm offset.
 pub const CHARGE: u32 = 1 << 31;
@@ -22,70 +27,91 @@ pub fn wasm_offset(location: u32) -> u32 {
     if location == u32::MAX { location } else { location & !CHARGE }
 }
 
-/// Replaces the charges in a function's code.
-pub fn fuse_charges(code: &mut [u8], buffer: &MachBufferFinalized<Final>, isa: &dyn TargetIsa) {
+/// A function without the subtractions of its charges, if it has charges that can be fused.
+pub fn without_subtractions(func: &Function, isa: &dyn TargetIsa) -> Option<Function> {
     if !isa.flags().enable_pinned_reg() || !matches!(isa.triple().architecture, Architecture::X86_64) {
-        return;
+        return None;
     }
-    for location in buffer.get_srclocs_sorted() {
-        if !location.loc.is_default()
-            && location.loc.bits() & CHARGE != 0
-            && let Some(code) = code.get_mut(location.start as usize..)
-        {
-            fuse(code);
+    func.layout.blocks().flat_map(|b| func.layout.block_insts(b)).find(|i| takes_fuel(func, *i))?;
+    let mut shorter = func.clone();
+    let mut cursor = FuncCursor::new(&mut shorter);
+    while cursor.next_block().is_some() {
+        while let Some(inst) = cursor.next_inst() {
+            if takes_fuel(cursor.func, inst) {
+                cursor.remove_inst_and_step_back();
+            }
         }
     }
+    Some(shorter)
 }
 
-/// The instructions of one charge.
+/// Whether an instruction sets the fuel to what it was before, less something.
+fn takes_fuel(func: &Function, inst: Inst) -> bool {
+    let InstructionData::Unary { opcode: Opcode::SetPinnedReg, arg } = func.dfg.insts[inst] else { return false };
+    func.dfg.value_def(arg).inst().is_some_and(|i| func.dfg.insts[i].opcode() == Opcode::Isub)
+}
+
+/// Puts the subtractions into the code of a function from `without_subtractions`. Says whether that was possible.
+#[must_use]
+pub fn fuse_charges(code: &mut [u8], buffer: &MachBufferFinalized<Final>) -> bool {
+    let mut charges = Vec::new();
+    for location in buffer.get_srclocs_sorted() {
+        let start = location.start as usize;
+        if !location.loc.is_default()
+            && location.loc.bits() & CHARGE != 0
+            && let Some(charge) = code.get(start..).and_then(parse)
+        {
+            charges.push((start, charge));
+        }
+    }
+    // A charge that was not found would be a gift.
+    let traps = buffer.traps().iter().filter(|t| from_clif(t.code) == Some(TrapCode::OutOfFuel)).map(|t| i64::from(t.offset));
+    if !are_equal(charges.iter().map(|(start, c)| (start + c.len) as i64 + i64::from(c.target)), traps) {
+        return false;
+    }
+    for (start, charge) in charges {
+        code[start..start + charge.len].copy_from_slice(&charge.fused());
+    }
+    true
+}
+
+/// Whether both are the same numbers, in any order, none twice.
+fn are_equal(a: impl Iterator<Item = i64>, b: impl Iterator<Item = i64>) -> bool {
+    let sorted = |numbers: &mut Vec<i64>| numbers.sort_unstable();
+    let (mut a, mut b): (Vec<i64>, Vec<i64>) = (a.collect(), b.collect());
+    sorted(&mut a);
+    sorted(&mut b);
+    a == b && a.windows(2).all(|w| w[0] != w[1])
+}
+
+/// The instructions of one charge, but for the subtraction.
 struct Charge {
     cost: i32,
-    /// From the end of the branch to the trap.
+    /// From their end to the trap.
     target: i32,
-    /// Where the branch ends.
-    branch_end: usize,
     /// Length of all.
     len: usize,
 }
 
-fn fuse(code: &mut [u8]) {
-    let Some(charge) = parse(code) else { return };
-    let mut new = Vec::with_capacity(charge.len);
-    match i8::try_from(charge.cost) {
-        Ok(cost) => new.extend([0x49, 0x83, 0xef, cost as u8]),
-        Err(_) => {
-            new.extend([0x49, 0x81, 0xef]);
-            new.extend(charge.cost.to_le_bytes());
+impl Charge {
+    /// What takes their place: `sub r15, cost`, `jl trap`, and what fills it.
+    fn fused(&self) -> Vec<u8> {
+        let mut new = vec![0x49, 0x81, 0xef];
+        new.extend(self.cost.to_le_bytes());
+        if self.len < new.len() + 6
+            && let Ok(cost) = i8::try_from(self.cost)
+        {
+            new = vec![0x49, 0x83, 0xef, cost as u8];
         }
+        new.extend_from_slice(NOPS[(self.len - 6).saturating_sub(new.len()).min(3)]);
+        new.extend([0x0f, 0x8c]);
+        new.extend(self.target.to_le_bytes());
+        new
     }
-    new.extend([0x0f, 0x8c]);
-    // The branch ends earlier now.
-    let moved = charge.branch_end - (new.len() + 4);
-    new.extend((charge.target + moved as i32).to_le_bytes());
-    nops(charge.len - new.len(), &mut new);
-    code[..charge.len].copy_from_slice(&new);
 }
 
-/// Few instructions that do nothing, so many bytes long.
-fn nops(mut len: usize, out: &mut Vec<u8>) {
-    const NOPS: [&[u8]; 10] = [
-        &[0x90],
-        &[0x66, 0x90],
-        &[0x0f, 0x1f, 0x00],
-        &[0x0f, 0x1f, 0x40, 0x00],
-        &[0x0f, 0x1f, 0x44, 0x00, 0x00],
-        &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
-        &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
-        &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-        &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-        &[0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-    ];
-    while len > 0 {
-        let n = len.min(NOPS.len());
-        out.extend_from_slice(NOPS[n - 1]);
-        len -= n;
-    }
-}
+/// What fills a place of so many bytes.
+const NOPS: [&[u8]; 4] = [&[], &[0x90], &[0x66, 0x90], &[0x0f, 0x1f, 0x00]];
 
 /// The charge at the beginning of `code`, if that is one.
 fn parse(code: &[u8]) -> Option<Charge> {
@@ -104,18 +130,8 @@ fn parse(code: &[u8]) -> Option<Charge> {
         return None;
     }
     let target = i32::from_le_bytes(reader.take()?);
-    let branch_end = reader.at;
-    if reader.immediate(copy, 5)? != cost {
-        return None;
-    }
-    // mov r15, copy
-    match reader.rex_opcode_modrm()? {
-        (rex, 0x89, modrm) if rex & !4 == 0x49 && modrm == 0xc7 | (copy & 7) << 3 && rex >> 2 & 1 == copy >> 3 => {}
-        _ => return None,
-    }
-    // What is taken away must not overflow the displacement.
-    target.checked_add(16)?;
-    Some(Charge { cost, target, branch_end, len: reader.at })
+    let charge = Charge { cost, target, len: reader.at };
+    (charge.fused().len() == charge.len).then_some(charge)
 }
 
 struct Reader<'a> {
@@ -172,47 +188,46 @@ mod tests {
 
     fn fused(code: &[u8]) -> Vec<u8> {
         let mut code = code.to_vec();
-        fuse(&mut code);
+        if let Some(charge) = parse(&code) {
+            code[..charge.len].copy_from_slice(&charge.fused());
+        }
         code
     }
 
     #[test]
     fn charges_become_shorter() {
-        // mov rcx, r15; cmp rcx, 15; jl +256; sub rcx, 15; mov r15, rcx; and what follows.
-        let code = [
-            0x4c, 0x89, 0xf9, 0x48, 0x83, 0xf9, 15, 0x0f, 0x8c, 0, 1, 0, 0, 0x48, 0x83, 0xe9, 15, 0x49, 0x89, 0xcf, 0x55, //
-        ];
-        // sub r15, 15; jl +259; nop.
-        let expected = [0x49, 0x83, 0xef, 15, 0x0f, 0x8c, 3, 1, 0, 0, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x55];
-        assert_eq!(fused(&code), expected);
-        // mov rax, r15; cmp rax, 1000; jl -2; sub rax, 1000; mov r15, rax, in the short form.
-        let code =
-            [0x4c, 0x89, 0xf8, 0x48, 0x3d, 0xe8, 3, 0, 0, 0x0f, 0x8c, 0xfe, 0xff, 0xff, 0xff, 0x48, 0x2d, 0xe8, 3, 0, 0, 0x49, 0x89, 0xc7];
-        let new = fused(&code);
-        assert_eq!(new[..13], [0x49, 0x81, 0xef, 0xe8, 3, 0, 0, 0x0f, 0x8c, 0, 0, 0, 0]);
-        // mov r11, r15; test r11, r11; jle +11; sub r11, 1; mov r15, r11.
-        let code = [0x4d, 0x89, 0xfb, 0x4d, 0x85, 0xdb, 0x0f, 0x8e, 11, 0, 0, 0, 0x49, 0x83, 0xeb, 1, 0x4d, 0x89, 0xdf];
-        assert_eq!(fused(&code)[..10], [0x49, 0x83, 0xef, 1, 0x0f, 0x8c, 13, 0, 0, 0]);
-        // mov r9, r15; …; mov r15, r9.
-        let code = [
-            0x4d, 0x89, 0xf9, 0x49, 0x83, 0xf9, 15, 0x0f, 0x8c, 0, 1, 0, 0, 0x49, 0x83, 0xe9, 15, 0x4d, 0x89, 0xcf, //
-        ];
-        assert_eq!(fused(&code)[..4], [0x49, 0x83, 0xef, 15]);
+        // mov rcx, r15; cmp rcx, 15; jl +256; and what follows.
+        let code = [0x4c, 0x89, 0xf9, 0x48, 0x83, 0xf9, 15, 0x0f, 0x8c, 0, 1, 0, 0, 0x55];
+        assert_eq!(fused(&code), [0x49, 0x81, 0xef, 15, 0, 0, 0, 0x0f, 0x8c, 0, 1, 0, 0, 0x55]);
+        // mov rax, r15; cmp rax, 1000; jl -2, in the short form: a nop of two bytes is left.
+        let code = [0x4c, 0x89, 0xf8, 0x48, 0x3d, 0xe8, 3, 0, 0, 0x0f, 0x8c, 0xfe, 0xff, 0xff, 0xff];
+        assert_eq!(fused(&code), [0x49, 0x81, 0xef, 0xe8, 3, 0, 0, 0x66, 0x90, 0x0f, 0x8c, 0xfe, 0xff, 0xff, 0xff]);
+        // mov r9, r15; cmp r9, 1000; jl +1.
+        let code = [0x4d, 0x89, 0xf9, 0x49, 0x81, 0xf9, 0xe8, 3, 0, 0, 0x0f, 0x8c, 1, 0, 0, 0];
+        assert_eq!(fused(&code), [0x49, 0x81, 0xef, 0xe8, 3, 0, 0, 0x0f, 0x1f, 0, 0x0f, 0x8c, 1, 0, 0, 0]);
+        // mov r11, r15; test r11, r11; jle +11.
+        let code = [0x4d, 0x89, 0xfb, 0x4d, 0x85, 0xdb, 0x0f, 0x8e, 11, 0, 0, 0];
+        assert_eq!(fused(&code), [0x49, 0x83, 0xef, 1, 0x66, 0x90, 0x0f, 0x8c, 11, 0, 0, 0]);
     }
 
     #[test]
     fn anything_else_stays() {
-        let code = [
-            0x4c, 0x89, 0xf9, 0x48, 0x83, 0xf9, 15, 0x0f, 0x8c, 0, 1, 0, 0, 0x48, 0x83, 0xe9, 15, 0x49, 0x89, 0xcf, //
-        ];
+        let code = [0x4c, 0x89, 0xf9, 0x48, 0x83, 0xf9, 15, 0x0f, 0x8c, 0, 1, 0, 0];
         for n in 0..code.len() {
             assert_eq!(fused(&code[..n]), code[..n]);
             for bit in 0..8 {
                 let mut other = code;
                 other[n] ^= 1 << bit;
-                // Only the displacement may be another one.
-                assert_eq!(fused(&other) == other, !(9..13).contains(&n), "byte {n}, bit {bit}");
+                // Only the displacement and the cost may be others.
+                assert_eq!(fused(&other) == other, !(9..13).contains(&n) && n != 6, "byte {n}, bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn charges_and_traps_are_the_same() {
+        let same = |a: &[i64], b: &[i64]| are_equal(a.iter().copied(), b.iter().copied());
+        assert!(same(&[], &[]) && same(&[3, 1], &[1, 3]));
+        assert!(!same(&[1], &[]) && !same(&[], &[1]) && !same(&[1, 2], &[1, 3]) && !same(&[1, 1], &[1, 1]) && !same(&[1, 1], &[1]));
     }
 }

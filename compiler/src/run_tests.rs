@@ -54,6 +54,7 @@ impl Fixture {
             type_ids: std::ptr::null(),
             instance: std::ptr::null_mut(),
             entries: std::ptr::null(),
+            calls: 0,
         };
         // SAFETY: a `VMContext` begins with its head, and the vector is aligned like it and large enough.
         unsafe { f.vmctx.as_mut_ptr().cast::<VMContextHead>().write(head) };

@@ -224,34 +224,32 @@ pub(crate) unsafe fn settle(store: *mut StoreOpaque, code: TrapCode, innermost: 
             return;
         }
         let counters = &mut (*store).vm.context.meter;
-        // Compiled code takes the fuel for a region, and finds then that there was not enough.
+        let undone = innermost.and_then(|frame| with_body(frame, meter::undone)).unwrap_or_default();
+        let mut back = undone.others;
         if counters.fuel < 0 {
-            let cost = innermost.and_then(|frame| with_body(frame, meter::region_of)).map_or(0, |region| region.cost);
-            counters.fuel = counters.fuel.saturating_add_unsigned(cost).max(0);
-            return;
+            // Compiled code takes the fuel for a region, and finds then that there was not enough. Instructions were not counted yet.
+            counters.fuel = counters.fuel.saturating_add_unsigned(undone.region.cost).max(0);
+        } else if !matches!(code, TrapCode::OutOfFuel | TrapCode::StackOverflow | TrapCode::Interrupt) {
+            // At an exhausted stack or an interruption, code may stand anywhere in a region, before the charge too; so these count the
+            // innermost region as a whole.
+            back = back.and(undone.rest);
         }
-        // At an exhausted stack or an interruption, code may stand anywhere in a region, before the charge too; so these count the
-        // region as a whole.
-        if matches!(code, TrapCode::OutOfFuel | TrapCode::StackOverflow | TrapCode::Interrupt) {
-            return;
-        }
-        let Some(rest) = innermost.and_then(|frame| with_body(frame, |b, c, o| Some(meter::after(b, c, o)))) else { return };
-        counters.fuel = counters.fuel.saturating_add_unsigned(rest.cost);
+        counters.fuel = counters.fuel.saturating_add_unsigned(back.cost);
         if (*store).engine.costs().get().is_some() {
-            counters.instructions = counters.instructions.saturating_sub(rest.instructions);
+            counters.instructions = counters.instructions.saturating_sub(back.instructions);
         }
     }
 }
 
 /// Calls `f` with the body of a frame's function, the costs, and the offset of the frame's instruction.
-fn with_body<R>(frame: &FrameInfo, f: impl FnOnce(&FunctionBody<'_>, Option<&CostTable>, u64) -> Option<R>) -> Option<R> {
+fn with_body<R>(frame: &FrameInfo, f: impl FnOnce(&FunctionBody<'_>, Option<&CostTable>, u64) -> R) -> Option<R> {
     let module = frame.module();
     let offset = u64::from(frame.module_offset()?);
     let defined = module.env.defined_func(frame.func())?;
     let range = module.env.bodies.get(defined.index())?;
     let bytes = module.wasm()?.get(range.start as usize..range.end as usize)?;
     let body = FunctionBody::new(BinaryReader::new(bytes, range.start));
-    f(&body, module.engine.costs().get().map(|c| &**c), offset)
+    Some(f(&body, module.engine.costs().get().map(|c| &**c), offset))
 }
 
 impl StoreOpaque {
@@ -308,12 +306,18 @@ impl StoreOpaque {
         Stats {
             instructions: metered.then_some(instructions),
             cost: metered.then_some(spent),
-            calls: metered.then_some(counters.calls),
+            calls: metered.then(|| counters.calls + self.native_calls()),
             host_calls: (counters.watch_host != 0).then_some(self.meter.host_calls),
             wasm_time: clock.map(|c| c.2),
             host_time: clock.map(|c| c.3),
             memory_bytes: self.memory_bytes(),
         }
+    }
+
+    /// Functions that were entered in native code.
+    fn native_calls(&self) -> u64 {
+        // SAFETY: the store keeps its instances and their `VMContext`s.
+        self.instances.iter().map(|i| unsafe { (*(*i).vmctx.cast::<VMContextHead>()).calls }).sum()
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -304,6 +304,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut In
             type_ids,
             instance: this.cast(),
             entries: std::ptr::null(),
+            calls: 0,
         });
         this
     }

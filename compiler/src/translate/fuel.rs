@@ -7,7 +7,7 @@ use super::FuncTranslator;
 use super::region::Region as AliasRegion;
 use crate::fuse::CHARGE;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, SourceLoc, types};
+use cranelift_codegen::ir::{InstBuilder, SourceLoc, Value, types};
 use std::iter::Peekable;
 use std::vec::IntoIter;
 use wasmc_environ::TrapCode;
@@ -41,7 +41,7 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn begin_metering(&mut self, body: &FunctionBody<'_>) {
         if self.env.tunables.meter {
             self.meter.regions = regions(body, self.env.costs).into_iter().peekable();
-            self.add_to_counter(offsets::STORE_CALLS, 1);
+            self.add_to_counter(self.vmctx, offsets::VMCONTEXT_CALLS, 1);
         }
     }
 
@@ -85,17 +85,17 @@ impl FuncTranslator<'_, '_> {
             self.builder.set_srcloc(location);
         }
         if self.env.costs.is_some() {
-            self.add_to_counter(offsets::STORE_INSTRUCTIONS, region.instructions as i64);
+            let constant = self.constant();
+            let store = self.builder.ins().load(types::I64, constant, self.vmctx, offsets::VMCONTEXT_STORE);
+            self.add_to_counter(store, offsets::STORE_INSTRUCTIONS, region.instructions as i64);
         }
     }
 
-    fn add_to_counter(&mut self, counter: i32, n: i64) {
-        let constant = self.constant();
+    fn add_to_counter(&mut self, base: Value, offset: i32, n: i64) {
         let flags = self.trusted(AliasRegion::Meter);
-        let store = self.builder.ins().load(types::I64, constant, self.vmctx, offsets::VMCONTEXT_STORE);
-        let before = self.builder.ins().load(types::I64, flags, store, counter);
+        let before = self.builder.ins().load(types::I64, flags, base, offset);
         let n = self.builder.ins().iconst(types::I64, n);
         let after = self.builder.ins().iadd(before, n);
-        self.builder.ins().store(flags, after, store, counter);
+        self.builder.ins().store(flags, after, base, offset);
     }
 }

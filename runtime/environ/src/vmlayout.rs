@@ -200,7 +200,7 @@ pub struct VMMeter {
     pub fuel: i64,
     /// Instructions that were charged for, if they are counted apart from their cost.
     pub instructions: u64,
-    /// Functions that were entered.
+    /// Interpreted functions that were entered.
     pub calls: u64,
     /// Not 0 if the host's functions are counted, charged for or timed.
     pub watch_host: u64,
@@ -284,6 +284,9 @@ pub struct VMContextHead {
     /// The native code of each function that has any by now, by `DefinedFuncIndex`; null before there is some, and in instances of
     /// modules that are not compiled while they run. Only the store's own thread writes to it.
     pub entries: *const *const u8,
+    /// How many functions of the instance were entered in metered native code. It stands here and not in the store's `VMMeter`
+    /// because an instruction more at each call can be felt.
+    pub calls: u64,
 }
 
 /// First word of every `VMContext`.
@@ -302,6 +305,7 @@ pub mod offsets {
     use super::*;
     offsets! {
         VMCONTEXT_STORE = VMContextHead.store;
+        VMCONTEXT_CALLS = VMContextHead.calls;
         VMCONTEXT_BUILTINS = VMContextHead.builtins;
         VMCONTEXT_TYPE_IDS = VMContextHead.type_ids;
         VMCONTEXT_ENTRIES = VMContextHead.entries;
@@ -319,7 +323,6 @@ pub mod offsets {
         STORE_RAISE = VMStoreContext.raise;
         STORE_FUEL = VMStoreContext.meter.fuel;
         STORE_INSTRUCTIONS = VMStoreContext.meter.instructions;
-        STORE_CALLS = VMStoreContext.meter.calls;
         STORE_TAIL_ENTRY = VMStoreContext.tail.entry;
         STORE_TAIL_CODE = VMStoreContext.tail.code;
         STORE_TAIL_CTX = VMStoreContext.tail.ctx;
