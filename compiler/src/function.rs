@@ -10,7 +10,9 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized};
+use cranelift_codegen::{
+    CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized,
+};
 use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
 /// `wasm_offset` of code that comes from no instruction.

@@ -19,9 +19,9 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use wasmc_environ::Module;
 use wasmc_environ::artifact::ArtifactMeta;
 use wasmc_environ::jit::{CompileError, JitCode, JitCompiler, JitOptions, TierHost};
-use wasmc_environ::Module;
 use wasmc_environ::names::function_names;
 use wasmc_environ::types::AbiSignature;
 
@@ -106,7 +106,14 @@ pub(crate) fn piece(
         text: arena.text(),
         text_len: linked.text.len(),
         sections: records.sections().into_iter().map(|(kind, bytes)| (kind, bytes.to_vec())).collect(),
-        meta: ArtifactMeta { module: Module::default(), images: Vec::new(), stubs, data_section: false, closed_offsets: Vec::new(), costs: None },
+        meta: ArtifactMeta {
+            module: Module::default(),
+            images: Vec::new(),
+            stubs,
+            data_section: false,
+            closed_offsets: Vec::new(),
+            costs: None,
+        },
         keep: Box::new(arena),
     })
 }

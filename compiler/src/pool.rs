@@ -308,7 +308,9 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
             continue;
         }
         let symbol = match &work {
-            Work::Body(index, _) | Work::FromLoop(index, ..) | Work::Translated(index, _) => Symbol::Function(shared.stubs.module.func_index(*index)),
+            Work::Body(index, _) | Work::FromLoop(index, ..) | Work::Translated(index, _) => {
+                Symbol::Function(shared.stubs.module.func_index(*index))
+            }
             Work::Stub(symbol) => *symbol,
         };
         // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.

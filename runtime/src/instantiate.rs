@@ -224,7 +224,8 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
     let EntityType::Memory(ty) = wanted.ty else { return Ok(false) };
     let fits = memory_fits(ty, found);
     // Code without checks in a memory without room behind it would reach whatever lies there.
-    let relies = (matches!(module.code, Code::Loaded(_)) || module.tier.is_some()) && MemoryStorage::is_static_type(&ty, module.static_memory);
+    let relies =
+        (matches!(module.code, Code::Loaded(_)) || module.tier.is_some()) && MemoryStorage::is_static_type(&ty, module.static_memory);
     if fits && relies && !is_static {
         bail!(
             "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use the same \

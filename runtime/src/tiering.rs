@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use wasmc_environ::jit::{JitCompiler, JitOptions, TierCode, TierEntry, TierHost, TierRequest};
+use wasmc_environ::limits::{MAX_LOOP_ENTRIES, MAX_PIECES};
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::{DefinedFuncIndex, FuncIndex};
 
@@ -81,6 +82,10 @@ struct Work {
 struct State {
     /// What was asked for, and whether it was answered.
     requests: HashMap<TierRequest, bool>,
+    /// How many loops of each function were asked for.
+    loops: HashMap<DefinedFuncIndex, usize>,
+    /// How many pieces were published.
+    pieces: usize,
     /// What is still to be done.
     queue: Vec<TierRequest>,
     session: Session,
@@ -167,7 +172,17 @@ impl Tiering {
         if state.session == Session::Over {
             return;
         }
-        if state.requests.get(&request).is_none() {
+        if !state.requests.contains_key(&request) {
+            if state.pieces > MAX_PIECES {
+                return;
+            }
+            if let TierEntry::Loop(_) = entry {
+                let loops = state.loops.entry(func).or_default();
+                if *loops >= MAX_LOOP_ENTRIES {
+                    return;
+                }
+                *loops += 1;
+            }
             state.requests.insert(request, false);
             state.queue.push(request);
             if state.session == Session::None {
@@ -273,6 +288,7 @@ impl TierHost for Host {
             (Ok(_), None) => {}
         }
         let mut state = self.work.lock();
+        state.pieces += 1;
         for request in requests {
             state.requests.insert(request, true);
         }

@@ -275,7 +275,8 @@ fn many_parameters_and_results() {
         .chain(["i".to_owned()])
         .collect();
     let interpreted: Vec<&str> = interpreted.iter().map(String::as_str).collect();
-    for engine in [engine_without(&interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)] {
+    for engine in [engine_without(&interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)]
+    {
         let module = module(&engine, &wat);
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);

@@ -169,9 +169,13 @@ fn backtraces_over_both_tiers() {
         (func $c_host (export "c_host") call $call_back)
         (func $i_top (export "i_top") call $c_host)
         (func $c_top (export "c_top") call $i_top))"#;
-    for engine in
-        [engine_without(&["i_bottom", "i_before", "i_top"]), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)]
-    {
+    for engine in [
+        engine_without(&["i_bottom", "i_before", "i_top"]),
+        engine(Tier::Interpreted),
+        engine(Tier::Compiled),
+        engine(Tier::Mixed),
+        engine(Tier::Auto),
+    ] {
         let module = module(&engine, WAT);
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);

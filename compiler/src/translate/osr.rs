@@ -5,8 +5,8 @@
 //! Locals are variables, for which the SSA construction finds out what meets where. Operands are not, so there may be none on the
 //! stack at that loop: compilers leave none there, and the interpreter does not ask for code where there are some.
 
-use super::control::FrameKind;
 use super::FuncTranslator;
+use super::control::FrameKind;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::Variable;
 use wasmc_environ::FuncIndex;

@@ -12,8 +12,8 @@ pub(crate) use interpreted::exit_fn as interpreted_exit_fn;
 use crate::code::Code;
 use crate::instance::InstanceData;
 use crate::store::StoreOpaque;
-use wasmc_environ::{DefinedFuncIndex, FuncIndex};
 use wasmc_environ::vmlayout::*;
+use wasmc_environ::{DefinedFuncIndex, FuncIndex};
 
 /// A function to enter.
 #[derive(Copy, Clone, Debug)]

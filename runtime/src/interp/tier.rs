@@ -155,7 +155,9 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
         if in_loop || waits {
             vm.tail_args.clear();
             match func.body() {
-                Some(body) if in_loop => vm.tail_args.extend(body.locals.iter().map(|(slot, ty)| slot_value(sp.offset(*slot as isize), *ty))),
+                Some(body) if in_loop => {
+                    vm.tail_args.extend(body.locals.iter().map(|(slot, ty)| slot_value(sp.offset(*slot as isize), *ty)))
+                }
                 _ => {
                     vm.tail_args.resize(sig.params.len(), ValRaw::default());
                     to_array(base, &sig.params, vm.tail_args.as_mut_ptr());
