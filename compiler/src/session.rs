@@ -22,6 +22,9 @@ use wasmc_environ::vmoffsets::VMOffsets;
 use wasmc_environ::{DecodeError, DefinedFuncIndex, Module};
 use wasmparser::{FuncToValidate, FunctionBody, ValidatorResources};
 
+/// Bodies with more bytes than this are compiled after the others, each apart.
+const LARGE: u64 = 8 << 10;
+
 /// Runs a session until the host wants no more.
 ///
 /// # Errors
@@ -122,6 +125,9 @@ impl<'a> Session<'a> {
         starts.dedup();
         let all: Vec<DefinedFuncIndex> = starts.iter().chain(&loops).map(|r| r.func).collect();
         self.fill_library(&all);
+        // Nobody is to wait for what takes long but who needs it.
+        let size = |r: &TierRequest| self.bodies.get(r.func.index()).map_or(0, |(_, b)| b.range().end - b.range().start);
+        let (large, starts): (Vec<_>, Vec<_>) = starts.into_iter().partition(|r| size(r) > LARGE);
         if !starts.is_empty() {
             let code = self.piece(&starts);
             match code {
@@ -135,7 +141,7 @@ impl<'a> Session<'a> {
                 code => host.publish(TierCode { requests: starts, code }),
             }
         }
-        for request in loops {
+        for request in large.into_iter().chain(loops) {
             let code = self.piece(&[request]);
             host.publish(TierCode { requests: vec![request], code });
         }

@@ -304,7 +304,8 @@ impl TierHost for Host {
 pub(crate) unsafe fn adopt(this: *mut InstanceData, func: DefinedFuncIndex, native: &Native) {
     // SAFETY: by the caller; nobody else uses the instance.
     unsafe {
-        let known = match (&(*this).entries).get(func.index()) {
+        let entries = &(*this).entries;
+        let known = match entries.get(func.index()) {
             None => false,
             Some(entry) if native.starts => !entry.is_null(),
             Some(_) => (*(*this).store).vm.code.find(native.code.addr()).is_some(),

@@ -106,13 +106,12 @@ unsafe extern "C" fn turn_is_hot(cx: *mut Cx, ip: Ip, sp: Sp, enters: bool, offs
         let Some(tier) = &module_of((*cx).vmctx).tier else { return RESUME };
         func.heat.store(tier.again(), Ordering::Relaxed);
         let module = &instance_of((*cx).vmctx).module;
-        if enters {
-            tier.ask(module, func.index, TierEntry::Loop(offset));
-        }
         tier.ask(module, func.index, TierEntry::Start);
-        if !enters {
+        // Only who turns for so long that the function has been compiled meanwhile needs a way in here: others end, and are called again.
+        if !enters || tier.function(func.index).is_none() {
             return RESUME;
         }
+        tier.ask(module, func.index, TierEntry::Loop(offset));
         match tier.loop_code(func.index, offset) {
             Some(native) => enter(cx, sp, &native, true),
             None => RESUME,
