@@ -4,8 +4,8 @@
 use wasmc_environ::jit::CompileError;
 use wasmc_plugin::PluginError;
 use wasmc_runtime::{
-    ArtifactError, ArtifactErrorKind, ImportCircle, IncompatibleImport, InvalidInitialize, LimitExceeded, NameTaken, SharedMemoryDisabled,
-    UnknownImport,
+    ArtifactError, ArtifactErrorKind, FaultCodes, ImportCircle, IncompatibleImport, InvalidInitialize, LimitExceeded, NameTaken,
+    SharedMemoryDisabled, UnknownImport,
 };
 use wasmc_wasi::ThreadsError;
 
@@ -105,6 +105,10 @@ impl From<ExitCode> for std::process::ExitCode {
         code.0.into()
     }
 }
+
+/// Where no error can be made.
+pub const FAULTS: FaultCodes =
+    FaultCodes { artifact_changed: ExitCode::TRAP.0, stack_overflow: ExitCode::INTERNAL.0, aborted: ExitCode::INTERNAL.0 };
 
 /// An error that knows its exit code.
 #[derive(Debug)]

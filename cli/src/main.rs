@@ -59,6 +59,7 @@ enum Command {
     Run(Box<commands::run::Opts>),
     Settings(commands::settings::Opts),
     Validate(commands::validate::Opts),
+    Verify(commands::verify::Opts),
     Wast(commands::wast::Opts),
 }
 
@@ -86,6 +87,7 @@ fn main() -> std::process::ExitCode {
         Command::Run(opts) => commands::run::run(*opts),
         Command::Settings(opts) => commands::settings::run(opts),
         Command::Validate(opts) => commands::validate::run(opts),
+        Command::Verify(opts) => commands::verify::run(opts),
         Command::Wast(opts) => commands::wast::run(opts),
     };
     match outcome {

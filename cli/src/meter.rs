@@ -1,13 +1,14 @@
 //! Metering on the command line: which code counts, the file with costs, the limit, and the table at the end of a run.
 
 use crate::exit::{ExitCode, usage, with_code};
-use anyhow::Result;
+use crate::timeout::GRACE;
+use anyhow::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wasmc_runtime::{Config, CostTable, Module, Stats, Store};
+use wasmc_runtime::{Config, CostTable, InterruptHandle, Module, Stats, Store, Trap, TrapCode};
 
 /// The options of `wasmc compile`.
 #[derive(clap::Args)]
@@ -110,6 +111,15 @@ impl RunOpts {
         Ok(())
     }
 
+    /// How another thread than the first one lets that one report, if a report is wanted.
+    ///
+    /// # Errors
+    /// If the system refuses a signal handler.
+    pub fn ending<T: 'static>(&self, store: &Store<T>) -> Result<Option<Arc<Ending>>> {
+        let Some(_) = self.stats else { return Ok(None) };
+        Ok(Some(Arc::new(Ending { first: store.interrupt_handle()?, error: Mutex::default() })))
+    }
+
     /// Adds what the program's other threads count to the report.
     pub fn add_threads(&self, stats: impl Fn() -> Stats + Send + Sync + 'static) {
         *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stats));
@@ -126,7 +136,39 @@ impl RunOpts {
             Format::Text => text(&stats, peak_resident()),
             Format::Json => json(&stats, peak_resident()),
         };
-        eprint!("{text}");
+        // As in `report.rs`: standard error may be full.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    }
+}
+
+/// The end of a program by another thread than the first one, which knows what is to be reported.
+pub struct Ending {
+    first: InterruptHandle,
+    error: Mutex<Option<Error>>,
+}
+
+impl Ending {
+    /// Interrupts the first thread and has it end the process for this reason. If it does not, in a host function that cannot be
+    /// interrupted, the error comes back after a while, and the process is to be ended without a report.
+    pub fn leave_to_first_thread(&self, error: Error) -> Error {
+        *self.error() = Some(error);
+        self.first.interrupt();
+        loop {
+            std::thread::sleep(GRACE);
+            if let Some(error) = self.error().take() {
+                return error;
+            }
+        }
+    }
+
+    /// Why another thread ended the program, if it has interrupted the first one for that.
+    pub fn of_other_thread(&self, outcome: &Result<()>) -> Option<Error> {
+        let trap = outcome.as_ref().err()?.downcast_ref::<Trap>()?;
+        (trap.code() == TrapCode::Interrupt).then(|| self.error().take()).flatten()
+    }
+
+    fn error(&self) -> MutexGuard<'_, Option<Error>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use clap::builder::Styles;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +16,14 @@ pub const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
+
+/// Writes to standard error. Where that is closed or its disk is full, nothing is left to be said, and what is done goes on: the macros of
+/// the standard library would panic.
+macro_rules! say {
+    ($end:literal, $($text:tt)*) => {{
+        let _ = write!(anstream::stderr(), "{}{}", format_args!($($text)*), $end);
+    }};
+}
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default().bold();
@@ -47,7 +55,7 @@ fn says(level: Level) -> bool {
 /// Prints how something is done, for those who want to know.
 pub fn verbose(text: impl FnOnce() -> String) {
     if says(Level::Verbose) {
-        anstream::eprintln!("{VERBOSE}wasmc{VERBOSE:#}: {}", text());
+        say!("\n", "{VERBOSE}wasmc{VERBOSE:#}: {}", text());
     }
 }
 
@@ -69,43 +77,52 @@ fn visible(text: &str) -> Cow<'_, str> {
 pub fn error(error: &anyhow::Error) {
     crate::trace::flush();
     let mut last = error.to_string();
-    anstream::eprint!("{ERROR}error{ERROR:#}: {}", visible(&last));
+    say!("", "{ERROR}error{ERROR:#}: {}", visible(&last));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Several libraries repeat the cause's text in their own.
         if !last.contains(&text) {
-            anstream::eprint!("\n  caused by: {}", visible(&text));
+            say!("", "\n  caused by: {}", visible(&text));
         }
         last = text;
     }
-    anstream::eprintln!();
+    say!("\n", "");
 }
 
 /// Prints an error that consists of several.
 pub fn errors(summary: &str, lines: &[String]) {
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", visible(summary));
+    say!("\n", "{ERROR}error{ERROR:#}: {}", visible(summary));
     for line in lines {
-        anstream::eprintln!("  {}", visible(line));
+        say!("\n", "  {}", visible(line));
     }
 }
 
 /// Prints a trap with its backtrace, or an uncaught exception.
 pub fn trap(text: &str) {
     crate::trace::flush();
-    anstream::eprintln!("{ERROR}trap{ERROR:#}: {}", visible(text));
+    say!("\n", "{ERROR}trap{ERROR:#}: {}", visible(text));
 }
 
 /// Prints something that the user should know although nothing went wrong.
 pub fn note(text: &str) {
     if says(Level::Normal) {
-        anstream::eprintln!("{NOTE}note{NOTE:#}: {text}");
+        say!("\n", "{NOTE}note{NOTE:#}: {text}");
+    }
+}
+
+/// Says that functions of a module have no native code though it was asked for.
+pub fn too_large(path: &std::path::Path, functions: usize) {
+    match functions {
+        0 => {}
+        1 => note(&format!("a function of {} is too large for native code and is interpreted (docs/limits.md)", path.display())),
+        n => note(&format!("{n} functions of {} are too large for native code and are interpreted (docs/limits.md)", path.display())),
     }
 }
 
 /// Prints the one line that sums up what was done.
 pub fn summary(text: &str) {
     if says(Level::Normal) {
-        anstream::eprintln!("{DONE}done{DONE:#}: {text}");
+        say!("\n", "{DONE}done{DONE:#}: {text}");
     }
 }
 

@@ -9,7 +9,7 @@ use wasmc_runtime::{Store, Timeout, Trap, TrapCode};
 
 /// How long the program has to end after its time is up. It takes longer only in a host function that cannot be interrupted (a
 /// file system that does not answer, a name server); then the process ends without a backtrace.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The option.
 #[derive(clap::Args)]

@@ -3,6 +3,7 @@
 //! the validation to report, which says better what is wrong. On the way, inlining gets what it wants to know of each body.
 
 use crate::opt::{BodyFacts, Scanner};
+use crate::size::BodySize;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use wasmc_environ::decode::FunctionToValidate;
@@ -20,6 +21,8 @@ pub struct Facts {
     pub references: BTreeSet<TypeIndex>,
     /// Of each body what inlining wants to know, in order.
     pub bodies: Vec<BodyFacts>,
+    /// Of each body whether it is small enough for native code, in order.
+    pub fits: Vec<bool>,
 }
 
 impl Facts {
@@ -30,18 +33,21 @@ impl Facts {
 
     fn add(mut self, body: &FunctionBody<'_>) -> Self {
         let mut scanner = Scanner::default();
-        self.read(body, &mut scanner);
+        let mut size = BodySize::default();
+        self.read(body, &mut scanner, &mut size);
         self.bodies.push(scanner.finish());
+        self.fits.push(size.fits());
         self
     }
 
-    fn read(&mut self, body: &FunctionBody<'_>, scanner: &mut Scanner) {
+    fn read(&mut self, body: &FunctionBody<'_>, scanner: &mut Scanner, size: &mut BodySize) {
         // An error ends the reading: the validator will come to it.
         let Ok(mut reader) = body.get_operators_reader() else { return };
         while !reader.eof() {
             let offset = reader.original_position();
             let Ok(op) = reader.read() else { break };
             scanner.add(&op, offset);
+            size.add(&op);
             match op {
                 Operator::TableGet { table }
                 | Operator::TableSet { table }
@@ -70,6 +76,7 @@ impl Facts {
         self.indirect.append(&mut other.indirect);
         self.references.append(&mut other.references);
         self.bodies.append(&mut other.bodies);
+        self.fits.append(&mut other.fits);
         self
     }
 }

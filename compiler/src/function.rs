@@ -1,17 +1,18 @@
 //! The seam between compiling and the two outputs: a compiled function that borrows nothing of Cranelift's contexts, so
 //! that it can be made on any thread and kept until the text is laid out. All offsets are from the start of the function.
 
-use crate::fuse::{fuse_charges, wasm_offset, without_subtractions};
+use crate::accesses::{Accesses, is_access};
+use crate::fuse::{CHARGE, fuse_charges, without_subtractions};
 use crate::opt::sites::Sites;
 use crate::symbols::Symbol;
-use crate::translate::{access_of, from_clif};
-use cranelift_codegen::binemit::Reloc;
+use crate::translate::from_clif;
+use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
 use cranelift_codegen::{
-    CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized,
+    CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized,
 };
 use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
@@ -60,6 +61,21 @@ pub struct CompiledFunction {
     pub text: Option<String>,
 }
 
+/// Why a function was not compiled.
+#[derive(Debug)]
+pub enum Failure {
+    /// It is beyond what the code generator can take.
+    TooLarge,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Other(message)
+    }
+}
+
 /// What is kept beside the code.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
@@ -69,38 +85,35 @@ pub struct Keep {
     pub disassembly: bool,
 }
 
-/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean; `accesses` are
-/// those to memories, in metered code.
+/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean.
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(
-    context: &mut Context,
-    isa: &dyn TargetIsa,
-    keep: Keep,
-    sites: &Sites,
-    accesses: &[u32],
-) -> Result<CompiledFunction, String> {
+pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites) -> Result<CompiledFunction, Failure> {
+    let accesses = Accesses::number(&mut context.func, !CHARGE);
     if let Some(shorter) = without_subtractions(&context.func, isa) {
         let whole = std::mem::replace(&mut context.func, shorter);
         let compiled = make_code(context, isa, keep)?;
         let mut code: Box<[u8]> = compiled.buffer.data().into();
         if fuse_charges(&mut code, &compiled.buffer) {
-            return output(context, isa, keep, sites, accesses, code);
+            return Ok(output(context, isa, keep, sites, &accesses, code)?);
         }
         context.clear();
         context.func = whole;
     }
     let code = make_code(context, isa, keep)?.buffer.data().into();
-    output(context, isa, keep, sites, accesses, code)
+    Ok(output(context, isa, keep, sites, &accesses, code)?)
 }
 
-fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, String> {
+fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, Failure> {
     context.set_disasm(keep.disassembly);
     if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
-        return Err(cranelift_codegen::print_errors::pretty_error(e.func, e.inner));
+        return Err(match e.inner {
+            CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => Failure::TooLarge,
+            inner => Failure::Other(cranelift_codegen::print_errors::pretty_error(e.func, inner)),
+        });
     }
-    context.compiled_code().ok_or_else(|| "the code generator made no code".into())
+    context.compiled_code().ok_or_else(|| Failure::Other("the code generator made no code".into()))
 }
 
 /// What the outputs need of the code in `context`; `code` are its bytes as they are to be.
@@ -109,7 +122,7 @@ fn output(
     isa: &dyn TargetIsa,
     keep: Keep,
     sites: &Sites,
-    accesses: &[u32],
+    accesses: &Accesses,
     code: Box<[u8]>,
 ) -> Result<CompiledFunction, String> {
     let Some(compiled) = context.compiled_code() else { return Err("the code generator made no code".into()) };
@@ -121,16 +134,15 @@ fn output(
         false => None,
     };
     let buffer = &compiled.buffer;
-    let metered = isa.flags().enable_pinned_reg();
     let (stack_maps, slots) = stack_maps(buffer)?;
-    let (addresses, inlined) = addresses(buffer, sites, metered);
+    let (addresses, inlined) = addresses(&exact(locations(buffer), buffer, accesses), buffer.total_size(), sites);
     let (sites, inlined) = inlined_code(sites, inlined);
     Ok(CompiledFunction {
         code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
         traps: traps(buffer),
-        addresses: exact_addresses(addresses, buffer, accesses),
+        addresses: addresses.into(),
         sites,
         inlined,
         handlers: handlers(buffer)?,
@@ -163,15 +175,67 @@ fn traps(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Box<[TrapRec
     traps.into()
 }
 
+/// Where code with a source location begins.
+type Location = (CodeOffset, u32);
+
+/// The source locations of the code, without marks; `NO_WASM_OFFSET` where it has none.
+fn locations(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Vec<Location> {
+    let mut locations = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
+    let mut end = 0;
+    for l in buffer.get_srclocs_sorted().iter().filter(|l| l.end > l.start) {
+        if l.start > end {
+            locations.push((end, NO_WASM_OFFSET));
+        }
+        locations.push((l.start, if l.loc.is_default() { NO_WASM_OFFSET } else { l.loc.bits() & !CHARGE }));
+        end = l.end;
+    }
+    if end < buffer.total_size() {
+        locations.push((end, NO_WASM_OFFSET));
+    }
+    locations
+}
+
+/// Gives each access to a memory that can trap the place of its own wasm instruction.
+fn exact(locations: Vec<Location>, buffer: &MachBufferFinalized<cranelift_codegen::Final>, accesses: &Accesses) -> Vec<Location> {
+    let mut traps: Vec<_> = buffer.traps().iter().filter(|t| is_access(t.code)).collect();
+    if accesses.is_empty() || traps.is_empty() {
+        return locations;
+    }
+    traps.sort_by_key(|t| t.offset);
+    let mut exact: Vec<Location> = Vec::with_capacity(locations.len());
+    let mut rest = locations.into_iter().peekable();
+    let mut near = 0;
+    let mut current = NO_WASM_OFFSET;
+    // One for the same place is replaced.
+    let push = |exact: &mut Vec<Location>, location: Location| {
+        exact.pop_if(|last| last.0 == location.0);
+        exact.push(location);
+    };
+    for trap in traps {
+        while let Some(location) = rest.next_if(|l| l.0 <= trap.offset) {
+            current = location.1;
+            if current != NO_WASM_OFFSET {
+                near = current;
+            }
+            push(&mut exact, location);
+        }
+        if let Some(own) = accesses.find(trap.code, near).filter(|own| *own != current) {
+            push(&mut exact, (trap.offset, own));
+            // No instruction is shorter than a byte.
+            if rest.peek().is_none_or(|l| l.0 > trap.offset + 1) {
+                push(&mut exact, (trap.offset + 1, current));
+            }
+        }
+    }
+    exact.extend(rest);
+    exact
+}
+
 /// Which wasm instruction code comes from, and which inlined body: the latter without an entry where there is none.
-fn addresses(
-    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
-    sites: &Sites,
-    metered: bool,
-) -> (Vec<AddressRecord>, Vec<InlineRange>) {
-    let mut records: Vec<AddressRecord> = Vec::with_capacity(buffer.get_srclocs_sorted().len() + 2);
+fn addresses(locations: &[Location], size: CodeOffset, sites: &Sites) -> (Vec<AddressRecord>, Vec<InlineRange>) {
+    let mut records: Vec<AddressRecord> = Vec::with_capacity(locations.len());
     let mut ranges: Vec<InlineRange> = Vec::new();
-    let mut push = |code_offset, location| {
+    for (code_offset, location) in locations.iter().copied() {
         // What comes from no instruction (moves, jumps) belongs to the body that it follows: a profiler looks at any address.
         let (site, wasm_offset) = match location {
             NO_WASM_OFFSET => (ranges.last().map_or(NO_SITE, |r| r.site), location),
@@ -183,30 +247,10 @@ fn addresses(
         if ranges.last().map_or(NO_SITE, |r| r.site) != site {
             ranges.push(InlineRange { code_offset, site });
         }
-    };
-    let mut end = 0;
-    for l in buffer.get_srclocs_sorted() {
-        if l.start > end {
-            push(end, NO_WASM_OFFSET);
-        }
-        if l.end > l.start {
-            push(
-                l.start,
-                match l.loc.is_default() {
-                    true => NO_WASM_OFFSET,
-                    false if metered => wasm_offset(l.loc.bits()),
-                    false => l.loc.bits(),
-                },
-            );
-            end = l.end;
-        }
-    }
-    if end < buffer.total_size() {
-        push(end, NO_WASM_OFFSET);
     }
     // What follows is another function.
     if ranges.last().is_some_and(|r| r.site != NO_SITE) {
-        ranges.push(InlineRange { code_offset: buffer.total_size(), site: NO_SITE });
+        ranges.push(InlineRange { code_offset: size, site: NO_SITE });
     }
     (records, ranges)
 }
@@ -221,53 +265,6 @@ fn inlined_code(sites: &Sites, mut ranges: Vec<InlineRange>) -> (Box<[InlineSite
         r.site = numbers.get(r.site as usize).copied().unwrap_or(NO_SITE);
     }
     (sites, ranges.into())
-}
-
-/// Gives each access to a memory that can trap the place of its own wasm instruction.
-fn exact_addresses(
-    records: Vec<AddressRecord>,
-    buffer: &MachBufferFinalized<cranelift_codegen::Final>,
-    accesses: &[u32],
-) -> Box<[AddressRecord]> {
-    if accesses.is_empty() {
-        return records.into();
-    }
-    let mut traps: Vec<_> = buffer.traps().iter().collect();
-    traps.sort_by_key(|t| t.offset);
-    let mut exact: Vec<AddressRecord> = Vec::with_capacity(records.len());
-    let mut rest = records.into_iter().peekable();
-    let mut near = 0;
-    let mut current = NO_WASM_OFFSET;
-    for trap in traps {
-        while let Some(record) = rest.next_if(|r| r.code_offset <= trap.offset) {
-            current = record.wasm_offset;
-            if current != NO_WASM_OFFSET {
-                near = current;
-            }
-            push_record(&mut exact, record);
-        }
-        if let Some(wasm_offset) = access_of(trap.code, accesses, near)
-            && wasm_offset != current
-        {
-            push_record(&mut exact, AddressRecord { code_offset: trap.offset, wasm_offset });
-            // No instruction is shorter than a byte.
-            if rest.peek().is_none_or(|r| r.code_offset > trap.offset + 1) {
-                push_record(&mut exact, AddressRecord { code_offset: trap.offset + 1, wasm_offset: current });
-            }
-        }
-    }
-    for record in rest {
-        push_record(&mut exact, record);
-    }
-    exact.into()
-}
-
-/// Adds a record; one for the same place is replaced.
-fn push_record(records: &mut Vec<AddressRecord>, record: AddressRecord) {
-    if records.last().is_some_and(|r| r.code_offset == record.code_offset) {
-        records.pop();
-    }
-    records.push(record);
 }
 
 fn handlers(buffer: &MachBufferFinalized<cranelift_codegen::Final>) -> Result<Box<[HandlerRecord]>, String> {

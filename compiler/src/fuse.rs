@@ -13,7 +13,7 @@
 
 use crate::translate::from_clif;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
-use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode};
+use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, SourceLoc};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{Final, MachBufferFinalized};
 use target_lexicon::Architecture;
@@ -22,9 +22,9 @@ use wasmc_environ::TrapCode;
 /// Marks the location of a charge; the other bits are the wasm offset.
 pub const CHARGE: u32 = 1 << 31;
 
-/// The wasm offset of a source location in metered code.
-pub fn wasm_offset(location: u32) -> u32 {
-    if location == u32::MAX { location } else { location & !CHARGE }
+/// Whether a source location is that of a charge.
+pub fn is_charge(location: SourceLoc) -> bool {
+    !location.is_default() && location.bits() & CHARGE != 0
 }
 
 /// A function without the subtractions of its charges, if it has charges that can be fused.
@@ -57,8 +57,7 @@ pub fn fuse_charges(code: &mut [u8], buffer: &MachBufferFinalized<Final>) -> boo
     let mut charges = Vec::new();
     for location in buffer.get_srclocs_sorted() {
         let start = location.start as usize;
-        if !location.loc.is_default()
-            && location.loc.bits() & CHARGE != 0
+        if is_charge(location.loc)
             && let Some(charge) = code.get(start..).and_then(parse)
         {
             charges.push((start, charge));

@@ -12,7 +12,8 @@ use wasmc_environ::jit::CompileError;
 /// Which CPU features the code may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cpu {
-    /// `Native` for this machine's target, `Baseline` for any other.
+    /// `Native` if no target is named, `Baseline` if one is, this machine's among them: the same options make the same code on every
+    /// machine.
     #[default]
     Default,
     /// All features of this machine.
@@ -96,6 +97,11 @@ impl Target {
     /// If wasmc has no code generator for it, or `cpu` does not fit it.
     pub fn new(triple: Option<&Triple>, cpu: &Cpu, opt_level: OptLevel, meter: bool) -> Result<Self, CompileError> {
         let host = Triple::host();
+        let cpu = match (cpu, triple) {
+            (Cpu::Default, Some(_)) => &Cpu::Baseline,
+            (Cpu::Default, None) => &Cpu::Native,
+            (cpu, _) => cpu,
+        };
         let triple = triple.unwrap_or(&host).clone();
         let arch = match triple.architecture {
             Architecture::X86_64 => "x86_64",
@@ -137,10 +143,9 @@ fn wanted_features(cpu: &Cpu, arch: &str, native: bool, triple: &Triple) -> Resu
         Ok(bits)
     };
     match cpu {
-        Cpu::Default if native => Ok(host_features()),
-        Cpu::Default | Cpu::Baseline => Ok(0),
-        Cpu::Native if native => Ok(host_features()),
-        Cpu::Native => Err(CompileError::Option(format!(
+        Cpu::Baseline => Ok(0),
+        Cpu::Default | Cpu::Native if native => Ok(host_features()),
+        Cpu::Default | Cpu::Native => Err(CompileError::Option(format!(
             "`--cpu native` stands for this machine, but the target is `{triple}`: use `--cpu baseline` or name the features"
         ))),
         Cpu::X86_64V3 => named(&mut cpu::X86_64_V3.iter().copied()),
@@ -238,7 +243,10 @@ mod tests {
         let foreign = if cfg!(target_arch = "x86_64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
         let triple: Triple = foreign.parse().unwrap();
         assert!(Target::new(Some(&triple), &Cpu::Native, OptLevel::Speed, false).is_err());
-        assert_eq!(Target::new(Some(&triple), &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, 0);
+        for named in [triple, Triple::host()] {
+            assert_eq!(Target::new(Some(&named), &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, 0);
+        }
+        assert_eq!(Target::new(None, &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, host_features());
         let windows: Triple = "x86_64-pc-windows-msvc".parse().unwrap();
         assert!(Target::new(Some(&windows), &Cpu::Default, OptLevel::Speed, false).is_err());
         let riscv: Triple = "riscv64gc-unknown-linux-gnu".parse().unwrap();

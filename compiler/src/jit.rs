@@ -3,6 +3,8 @@
 //! one arena at exactly the distance for which they were linked. Memory is written first and made executable then; it is
 //! never both.
 
+mod coherence;
+
 use crate::function::{CompiledFunction, Keep};
 use crate::image::Images;
 use crate::isa::{Cpu, OptLevel, Target};
@@ -51,7 +53,7 @@ impl JitCompiler for Jit {
 }
 
 fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlining) -> Result<JitCode, CompileError> {
-    let CompiledModule { module, interpreted, signatures, mut items } = pool::compile(
+    let CompiledModule { module, interpreted, signatures, mut items, .. } = pool::compile(
         wasm,
         &Options {
             target,
@@ -184,7 +186,7 @@ impl Arena {
         use rustix::mm::{MprotectFlags, mprotect};
         let text = self.at(self.text_offset).cast::<c_void>();
         // SAFETY: the range lies in this arena's mapping.
-        unsafe { wasmtime_internal_jit_icache_coherence::clear_cache(text, self.text) }.map_err(io::Error::other)?;
+        unsafe { coherence::synchronise(self.text(), self.text) };
         // SAFETY: the mapping is this arena's own, and nobody writes to it any more: `publish` finalizes once, last.
         unsafe {
             if self.text_offset > 0 {
@@ -192,7 +194,7 @@ impl Arena {
             }
             mprotect(text, self.length - self.text_offset, MprotectFlags::READ | MprotectFlags::EXEC)?;
         }
-        wasmtime_internal_jit_icache_coherence::pipeline_flush_mt().map_err(io::Error::other)
+        coherence::all_threads()
     }
 }
 

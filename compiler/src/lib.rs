@@ -4,6 +4,7 @@
 
 #![deny(missing_docs)]
 
+mod accesses;
 mod elf;
 mod facts;
 mod function;
@@ -17,6 +18,7 @@ mod output;
 mod pool;
 mod sections;
 mod session;
+mod size;
 mod stubs;
 pub mod symbols;
 mod text;
@@ -100,6 +102,9 @@ pub struct CompiledArtifact {
     pub meta: ArtifactMeta,
     /// What the compilation did.
     pub stats: Stats,
+    /// Functions that were left to the interpreter though nobody asked for it, since they are too large for native code
+    /// (`limits::MAX_COMPILED_OPERATORS` and what follows it): index and name.
+    pub too_large: Vec<String>,
 }
 
 impl CompiledArtifact {
@@ -161,9 +166,23 @@ pub fn compile_to_artifact(wasm: &[u8], options: &CompileOptions<'_>) -> Result<
 
 fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Result<CompiledArtifact, CompileError> {
     let keep = Keep { unwind: true, disassembly: false };
-    let CompiledModule { mut module, interpreted, signatures, mut items } = pool::compile(wasm, &options.pool(target, Emit::Code(keep)))?;
+    let CompiledModule { mut module, interpreted, too_large, signatures, mut items } =
+        pool::compile(wasm, &options.pool(target, Emit::Code(keep)))?;
     let linked = text::link(&module, &mut items, &*target.isa)?;
     let names = function_names(&module, wasm);
+    let too_large: Vec<String> = too_large
+        .iter()
+        .map(|i| match names.get(i) {
+            Some(name) => format!("{i} ({name})"),
+            None => i.to_string(),
+        })
+        .collect();
+    if let (true, [first, ..]) = (options.strip, &too_large[..]) {
+        return Err(CompileError::Option(format!(
+            "--strip leaves out the original module, but function {first} is too large for native code, and the interpreter needs it: \
+             compile without --strip, or split the function"
+        )));
+    }
     let records = Records::new(&module, &items, &linked.placements, &interpreted, &names);
     let stubs = text::stub_sets(signatures, &items, &linked.placements);
     let mut images = Images::new(&module, wasm);
@@ -201,7 +220,7 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
         data: &data,
         wasm: if options.strip { &[] } else { wasm },
     })?;
-    Ok(CompiledArtifact { bytes, meta, stats })
+    Ok(CompiledArtifact { bytes, meta, stats, too_large })
 }
 
 /// The CLIF of all functions that would be compiled, before optimisation.

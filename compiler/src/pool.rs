@@ -3,7 +3,7 @@
 //! several errors the one with the lowest index is reported, so the outcome does not depend on the number of threads.
 
 use crate::facts::Facts;
-use crate::function::{self, CompiledFunction, Keep};
+use crate::function::{self, CompiledFunction, Failure, Keep};
 use crate::interpret;
 use crate::isa::Target;
 use crate::opt::inlining::Body;
@@ -26,12 +26,13 @@ use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::Builtin;
 use wasmc_environ::costs::CostTable;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode, validate_body};
+use wasmc_environ::error::DecodeErrorKind;
 use wasmc_environ::features::Features;
 use wasmc_environ::jit::{CompileError, Interpret};
 use wasmc_environ::names::function_names;
 use wasmc_environ::types::AbiSignature;
 use wasmc_environ::vmoffsets::VMOffsets;
-use wasmc_environ::{DecodeError, DefinedFuncIndex, Module, Tunables, scan};
+use wasmc_environ::{DecodeError, DefinedFuncIndex, FuncIndex, Module, Tunables, scan};
 use wasmparser::FuncValidatorAllocations;
 
 /// A stack for the code generator's recursion over deeply nested input.
@@ -79,6 +80,8 @@ pub struct CompiledModule {
     pub module: Module,
     /// For each defined function whether it was left uncompiled.
     pub interpreted: Vec<bool>,
+    /// Which of them nobody asked for: they are too large for native code.
+    pub too_large: Vec<FuncIndex>,
     /// The signatures with stubs, by the number in `Symbol::Stub`.
     pub signatures: Vec<AbiSignature>,
     /// The defined functions in order, then the stubs.
@@ -86,7 +89,12 @@ pub struct CompiledModule {
 }
 
 /// The threads for compilations that do not ask for a number: started once, since a server may compile often.
-static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+/// They belong to the process that started them: the child of a fork does not have them.
+static THREADS: OnceLock<(u32, ThreadPool)> = OnceLock::new();
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS)
+}
 
 /// Runs `work` with as many threads as asked for.
 ///
@@ -105,23 +113,54 @@ pub fn with_threads<R: Send>(jobs: Option<usize>, work: impl FnOnce() -> Result<
     let work = || catch_unwind(AssertUnwindSafe(work));
     let outcome = match (jobs, THREADS.get()) {
         (Some(n), _) => start(n.clamp(1, MAX_JOBS))?.install(work),
-        (None, Some(shared)) => shared.install(work),
+        (None, Some((process, shared))) if *process == std::process::id() => shared.install(work),
+        (None, Some(_)) => start(default_threads())?.install(work),
         (None, None) => {
-            let pool = start(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS))?;
-            THREADS.get_or_init(|| pool).install(work)
+            let pool = start(default_threads())?;
+            THREADS.get_or_init(|| (std::process::id(), pool)).1.install(work)
         }
     };
     outcome.unwrap_or_else(|panic| Err(CompileError::Output(format!("the compiler panicked: {}", panic_message(&*panic)))))
 }
+
+/// How often a module is compiled anew, each time with more functions left to the interpreter, since they were found to be too
+/// large. One time finds all of them but for what inlining adds.
+const ATTEMPTS: usize = 4;
 
 /// Decodes, validates and compiles a module. To be called in `with_threads`.
 ///
 /// # Errors
 /// If the module is not valid, an option does not fit it, or the code generator fails.
 pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, CompileError> {
+    let mut too_large = BTreeSet::new();
+    for _ in 0..ATTEMPTS {
+        match attempt(wasm, options, &too_large)? {
+            Attempt::Done(module) => return Ok(*module),
+            Attempt::TooLarge(more) => too_large.extend(more),
+        }
+    }
+    Err(CompileError::Output("the module's functions are too large for native code; interpret it (--interpret all)".into()))
+}
+
+/// The outcome of compiling a module.
+enum Attempt {
+    Done(Box<CompiledModule>),
+    /// These must be left to the interpreter.
+    TooLarge(Vec<DefinedFuncIndex>),
+}
+
+fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex>) -> Result<Attempt, CompileError> {
     let Decoded { mut module, functions } = decode(wasm, options.features)?;
-    let interpreted = interpret::resolve(&module, options.interpret, &|| function_names(&module, wasm))?;
+    let mut interpreted = interpret::resolve(&module, options.interpret, &|| function_names(&module, wasm))?;
     let mut facts = Facts::of(&functions);
+    let mut too_large = Vec::new();
+    for (i, interpreted) in interpreted.iter_mut().enumerate() {
+        let index = DefinedFuncIndex::from_u32(i as u32);
+        if !*interpreted && (facts.fits.get(i) == Some(&false) || found.contains(&index)) {
+            *interpreted = true;
+            too_large.push(index);
+        }
+    }
     module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
     let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     let plan = match options.emit {
@@ -129,8 +168,8 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
         Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
     };
     let inlining = match options.emit {
-        // Counts and traces are of functions as they are written.
-        Emit::Code(_) if !options.tunables.meter && !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
+        // Traces are of functions as they are written.
+        Emit::Code(_) if !options.tunables.trace && wasm.len() < FIRST_LOCATION as usize => options.inlining,
         _ => Inlining::Off,
     };
     let graph = match inlining {
@@ -160,7 +199,10 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
     let library = fill_library(&shared, inlining, &mut tasks);
     shared.library = &library;
     tasks.extend(plan.symbols.iter().enumerate().map(|(i, s)| Task { number: first_stub + i, size: 0, work: Work::Stub(*s) }));
-    let mut items = run(&shared, tasks)?;
+    let mut items = match run(&shared, tasks)? {
+        Outcome { too_large, .. } if !too_large.is_empty() => return Ok(Attempt::TooLarge(too_large)),
+        Outcome { items, .. } => items,
+    };
 
     // The trampolines of builtins are made for what the code turned out to call.
     let used: BTreeSet<u32> = items
@@ -174,8 +216,9 @@ pub fn compile(wasm: &[u8], options: &Options<'_>) -> Result<CompiledModule, Com
         .enumerate()
         .map(|(i, b)| Task { number: i, size: 0, work: Work::Stub(Symbol::Builtin(*b)) })
         .collect();
-    items.append(&mut run(&Shared { options: &Options { progress: None, ..*options }, ..shared }, tasks)?);
-    Ok(CompiledModule { signatures: plan.signatures, interpreted, items, module })
+    items.append(&mut run(&Shared { options: &Options { progress: None, ..*options }, ..shared }, tasks)?.items);
+    let too_large = too_large.into_iter().map(|i| module.func_index(i)).collect();
+    Ok(Attempt::Done(Box::new(CompiledModule { signatures: plan.signatures, interpreted, too_large, items, module })))
 }
 
 /// Something to compile.
@@ -254,9 +297,17 @@ struct Queue<'a> {
 struct Results {
     items: Vec<(usize, Symbol, CompiledFunction)>,
     errors: Vec<(usize, CompileError)>,
+    too_large: Vec<DefinedFuncIndex>,
 }
 
-pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
+/// What became of all tasks.
+pub(crate) struct Outcome {
+    pub(crate) items: Vec<(Symbol, CompiledFunction)>,
+    /// Functions that are too large for native code; if there are any, the items are not complete.
+    pub(crate) too_large: Vec<DefinedFuncIndex>,
+}
+
+pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Outcome, CompileError> {
     let total = tasks.len();
     let bytes: usize = tasks.iter().map(|t| t.size.max(16)).sum();
     tasks.sort_by_key(|t| (std::cmp::Reverse(t.size), t.number));
@@ -281,7 +332,9 @@ pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(
     let mut slots: Vec<Option<(Symbol, CompiledFunction)>> = Vec::new();
     slots.resize_with(total, || None);
     let mut first_error: Option<(usize, CompileError)> = None;
+    let mut too_large = Vec::new();
     for results in finished {
+        too_large.extend(results.too_large);
         for (number, symbol, f) in results.items {
             slots[number] = Some((symbol, f));
         }
@@ -293,7 +346,7 @@ pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Vec<(
     }
     match first_error {
         Some((_, e)) => Err(e),
-        None => Ok(slots.into_iter().flatten().collect()),
+        None => Ok(Outcome { items: slots.into_iter().flatten().collect(), too_large }),
     }
 }
 
@@ -307,11 +360,11 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
         if number > queue.failed.load(Relaxed) {
             continue;
         }
-        let symbol = match &work {
+        let (symbol, function) = match &work {
             Work::Body(index, _) | Work::FromLoop(index, ..) | Work::Translated(index, _) => {
-                Symbol::Function(shared.stubs.module.func_index(*index))
+                (Symbol::Function(shared.stubs.module.func_index(*index)), Some(*index))
             }
-            Work::Stub(symbol) => *symbol,
+            Work::Stub(symbol) => (*symbol, None),
         };
         // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.
         let outcome = catch_unwind(AssertUnwindSafe(|| worker.compile(shared, symbol, work)));
@@ -319,9 +372,10 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
             worker = Worker::default();
             Err(codegen_error(shared, symbol, format!("the code generator panicked: {}", panic_message(&*panic))))
         });
-        match outcome {
-            Ok(f) => results.items.push((number, symbol, f)),
-            Err(e) => {
+        match (outcome, function) {
+            (Ok(f), _) => results.items.push((number, symbol, f)),
+            (Err(e), Some(index)) if is_too_large(&e) && !shared.interpreted[index.index()] => results.too_large.push(index),
+            (Err(e), _) => {
                 queue.failed.fetch_min(number, Relaxed);
                 results.errors.push((number, e));
             }
@@ -332,6 +386,11 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
         }
     }
     queue.finished.lock().unwrap_or_else(PoisonError::into_inner).push(results);
+}
+
+/// Whether a function must be left to the interpreter. Decoding is over, so this limit is none of the module's.
+fn is_too_large(e: &CompileError) -> bool {
+    matches!(e, CompileError::Decode(DecodeError { kind: DecodeErrorKind::Limit, .. }))
 }
 
 /// What a thread keeps from function to function.
@@ -381,15 +440,16 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites, &self.translate.accesses)
-                .map_err(|m| codegen_error(shared, symbol, m)),
+            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites).map_err(|e| match e {
+                Failure::TooLarge => DecodeError::limit("function too large for native code", 0).into(),
+                Failure::Other(m) => codegen_error(shared, symbol, m),
+            }),
         }
     }
 
     /// Makes the context as good as new.
     fn clear(&mut self) {
         self.context.clear();
-        self.translate.accesses.clear();
         // `clear` leaves these behind (Cranelift 0.135), and a pass looks at all of them: with 46,000 functions of C++,
         // a third of which have handlers, that took 40 % of the compile time.
         self.context.func.dfg.exception_tables.clear();

@@ -114,7 +114,12 @@ impl<'a> Session<'a> {
 
     fn compile(&self, tasks: Vec<Task<'_>>) -> Result<Vec<(Symbol, CompiledFunction)>, CompileError> {
         let shared = Shared { library: &self.library, ..self.shared };
-        pool::with_threads(self.jobs, || pool::run(&shared, tasks))
+        let outcome = pool::with_threads(self.jobs, || pool::run(&shared, tasks))?;
+        // It stays interpreted.
+        match outcome.too_large.first() {
+            Some(_) => Err(DecodeError::limit("function too large for native code", 0).into()),
+            None => Ok(outcome.items),
+        }
     }
 
     /// Compiles what was asked for: the functions together, each loop's code apart.

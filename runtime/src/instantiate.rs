@@ -24,7 +24,7 @@ use crate::vm::table::TableStorage;
 use crate::vm::{self};
 use anyhow::{Context as _, bail, ensure};
 use smallvec::SmallVec;
-use std::alloc::{alloc_zeroed, handle_alloc_error};
+use std::alloc::alloc_zeroed;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
@@ -71,7 +71,13 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
         let account = &raw mut (*store).account;
         let before = (*account).mark();
         (*account).acquire(Resource::Instances, 1, 0, None)?;
-        let this = allocate(store, module.clone());
+        let this = match allocate(store, module.clone()) {
+            Ok(this) => this,
+            Err(e) => {
+                (*store).account.release_since(&before);
+                return Err(e);
+            }
+        };
         if let Err(e) = define(this, imports) {
             let store = &mut *store;
             store.instances.pop();
@@ -105,7 +111,7 @@ unsafe fn shared_memory_instance(store: *mut StoreOpaque, memory: &SharedMemory)
             return Ok(*instance);
         }
         let env = EnvModule { memories: vec![memory.ty()], ..EnvModule::default() };
-        let this = allocate(store, Arc::new(ModuleInner::for_host(&(*store).engine, env, None)?));
+        let this = allocate(store, Arc::new(ModuleInner::for_host(&(*store).engine, env, None)?))?;
         define_shared(this, DefinedMemoryIndex::from_u32(0), memory.clone());
         reserve(this);
         let known = &mut (*store).shared_memories;
@@ -150,7 +156,7 @@ unsafe fn host_instance(store: *mut StoreOpaque, module: ModuleInner, init: u64)
     unsafe {
         let account = &raw const (*store).account;
         let before = (*account).mark();
-        let this = allocate(store, Arc::new(module));
+        let this = allocate(store, Arc::new(module))?;
         if let Err(e) = memories(this).and_then(|()| tables(this, |_| init)) {
             let store = &mut *store;
             store.instances.pop();
@@ -268,13 +274,11 @@ fn memory_fits(wanted: MemoryType, found: MemoryType) -> bool {
 }
 
 /// An instance in the store, with nothing in it but the head of its `VMContext`.
-unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut InstanceData {
+unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<*mut InstanceData> {
     let layout = vmctx_layout(&module);
     // SAFETY: the layout has at least the size of the head.
     let vmctx = unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>();
-    if vmctx.is_null() {
-        handle_alloc_error(layout);
-    }
+    ensure!(!vmctx.is_null(), "cannot allocate {} bytes for an instance: out of memory", layout.size());
     let env = module.env.clone();
     let type_ids = module.type_ids.as_ptr();
     let data = InstanceData {
@@ -307,7 +311,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> *mut In
             entries: std::ptr::null(),
             calls: 0,
         });
-        this
+        Ok(this)
     }
 }
 
@@ -517,6 +521,10 @@ unsafe fn tables(this: *mut InstanceData, init: impl Fn(usize) -> u64) -> Result
             // A closed table counts as any other: how it is kept must not decide what may be used.
             let account = &mut (*(*this).store).account;
             account.acquire_table(ty)?;
+            // A few bytes declare a table that takes a while to fill.
+            if (*(*this).store).vm.interrupt.is_interrupted() {
+                return Err(vm::interrupt::interrupted_before());
+            }
             let (table, definition) = match module.env.closed_table(module.env.table_index(index)) {
                 // Interpreted code still asks for the size.
                 Some(closed) => (None, VMTableDefinition { base: std::ptr::null_mut(), current_elements: closed.elements.len() as u64 }),

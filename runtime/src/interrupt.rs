@@ -50,6 +50,8 @@ impl InterruptHandle {
     /// Interrupts the store after a time, unless the result is dropped before.
     #[must_use = "dropping it disarms it"]
     pub fn interrupt_after(&self, time: Duration) -> Timeout {
+        // It runs since the handle was made, but not in the child of a fork. Where it cannot, nothing ends in time.
+        let _ = watchdog().start();
         let mut queue = watchdog().lock();
         let id = queue.next_id;
         queue.next_id += 1;
@@ -143,6 +145,8 @@ fn interrupted(store: &StoreOpaque) -> crate::Error {
 pub(crate) fn interrupt(state: &Arc<InterruptState>) {
     if state.interrupt() {
         state.signal();
+        // See `interrupt_after`.
+        let _ = watchdog().start();
         let mut queue = watchdog().lock();
         queue.pursued.push(Pursuit::new(state.clone(), Instant::now()));
         watchdog().changed.notify_one();
@@ -205,6 +209,22 @@ fn watchdog() -> &'static Watchdog {
         changed: Condvar::new(),
     };
     &WATCHDOG
+}
+
+/// The watchdog, stopped between two steps.
+pub(crate) struct Stopped(MutexGuard<'static, Queue>);
+
+/// Stops the watchdog for a fork.
+pub(crate) fn stop() -> Stopped {
+    Stopped(watchdog().lock())
+}
+
+impl Stopped {
+    /// In the child of a fork, where its thread is not: it is started again when something waits for it.
+    pub(crate) fn forked(&mut self) {
+        self.0.started = false;
+        self.0.pursued.clear();
+    }
 }
 
 impl Watchdog {

@@ -106,6 +106,7 @@ pub use trap::{Backtrace, FrameInfo, Trap};
 pub use typed::{TypedFunc, WasmParams, WasmResults};
 pub use types::{ExportType, ExternType, ImportType};
 pub use value::{ExnRef, ExternRef, V128, Val};
+pub use vm::fatal::{FaultCodes, end_process_on_faults};
 pub use waiters::WaitResult;
 pub use workflow::{Loaded, Running, Validated, Vm};
 

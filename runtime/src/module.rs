@@ -263,6 +263,16 @@ fn func_refs(env: &EnvModule, code: &Code, type_ids: &[u32]) -> Box<[FuncRefTemp
 }
 
 impl Module {
+    /// How many of the module's own functions have no native code, and are interpreted. In a module that was compiled without being
+    /// told to leave any out, those are too large for native code (`limits::MAX_COMPILED_OPERATORS` and what follows it).
+    pub fn interpreted_functions(&self) -> usize {
+        let count = self.inner.env.num_defined_functions();
+        match &self.inner.code {
+            Code::Loaded(code) => (0..count).filter(|i| !code.is_compiled(DefinedFuncIndex::from_u32(*i))).count(),
+            Code::None => count as usize,
+        }
+    }
+
     /// Makes a module from a WebAssembly binary, as the engine's configuration says: compiled in memory, or interpreted.
     ///
     /// # Errors

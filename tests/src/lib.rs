@@ -1,6 +1,8 @@
 //! What the tests share: where the wasmc executable and the optional shared material are, and a small runner of
 //! commands. Tests of behaviour run on every tier; `Tier` names them.
 
+pub mod child;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,11 +44,23 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The wasmc executable of the profile that the tests were built with.
+/// The wasmc executable of the profile that the tests were built with, or the one that `WASMC_EXE` names: `tests/run-aarch64` tests one
+/// for another architecture so, with these tests as they are.
 ///
 /// # Panics
 /// If it was not built.
 pub fn wasmc() -> PathBuf {
+    if let Some(other) = std::env::var_os("WASMC_EXE") {
+        return other.into();
+    }
+    host_wasmc()
+}
+
+/// The wasmc executable for this machine, whatever `WASMC_EXE` says.
+///
+/// # Panics
+/// If it was not built.
+pub fn host_wasmc() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows its own path");
     path.pop();
     if path.ends_with("deps") {

@@ -583,6 +583,36 @@ fn the_command_line() {
     says(&["compile", "--meter", "--strip", "p.wat"], 64, &["--strip"]);
 }
 
+/// The report comes from the first thread, whichever ends the program: by an exit or a trap, while the first one waits or computes.
+#[test]
+fn another_thread_ends_the_program() {
+    let module = |waits: &str, ends: &str| {
+        format!(
+            r#"(module
+        (import "env" "memory" (memory 1 1 shared)) (export "memory" (memory 0))
+        (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (func (export "wasi_thread_start") (param i32 i32) {ends})
+        (func (export "_start") (drop (call $spawn (i32.const 0))) {waits}))"#
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let waits = ["(loop (br 0))", "(drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))"];
+    for (code, ends) in [(7, "(call $exit (i32.const 7))"), (134, "unreachable")] {
+        for waits in waits {
+            std::fs::write(folder.join("t.wat"), module(waits, ends)).unwrap();
+            for tier in ["compiled", "interpreted"] {
+                let (found, text) = wasmc(&["run", "--threads", "--stats=json", "--tier", tier, "t.wat"], folder);
+                assert_eq!(found, code, "{waits}, {ends}, {tier}: {text}");
+                assert_eq!(text.contains("wasm trap") || text.contains("unreachable"), code == 134, "{text}");
+                let figures = json(&text);
+                assert!(figures["calls"] == 2 && figures["instructions"].as_u64() >= Some(4), "{waits}, {ends}, {tier}: {text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn threads_share_what_their_parent_has_left() {
     // The thread counts down from its argument, then tells the first one, which waits. With 0 it never ends.

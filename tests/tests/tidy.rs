@@ -45,7 +45,8 @@ fn floors() {
         ("capi", &["wasmc-compiler", "wasmc-environ", "wasmc-runtime", "wasmc-wasi"]),
         ("plugin/abi", &[]),
         ("plugin", &["wasmc-plugin-abi", "wasmc-runtime"]),
-        ("cli", &["wasmc-compiler", "wasmc-environ", "wasmc-plugin", "wasmc-runtime", "wasmc-wasi"]),
+        ("verify", &["wasmc-environ", "wasmc-runtime"]),
+        ("cli", &["wasmc-compiler", "wasmc-environ", "wasmc-plugin", "wasmc-runtime", "wasmc-verify", "wasmc-wasi"]),
     ];
     let forbidden = ["wasmtime", "wasmer", "wasmi", "wasi-common"];
     let mut problems = Vec::new();

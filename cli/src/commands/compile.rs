@@ -78,6 +78,7 @@ enum Emit {
 
 /// Runs the command.
 pub fn run(opts: Opts) -> Result<ExitCode> {
+    wasmc_runtime::end_process_on_faults(crate::exit::FAULTS);
     let target = match &opts.target {
         Some(t) => Some(Triple::from_str(t).map_err(|e| usage(format!("--target {t}: {e}; an example is aarch64-unknown-linux-gnu")))?),
         None => None,
@@ -112,12 +113,24 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
             progress.finish();
             let artifact = result.with_context(name)?;
             artifact.write_artifact(&output)?;
+            too_large(&artifact.too_large);
             report::summary(&format!("{}: {}", output.display(), sum_up(&artifact.stats)));
         }
         Emit::Clif => write_text(&opts, &wasmc_compiler::emit_clif(&wasm, &options).with_context(name)?)?,
         Emit::Asm => write_text(&opts, &wasmc_compiler::emit_asm(&wasm, &options).with_context(name)?)?,
     }
     Ok(ExitCode::OK)
+}
+
+/// Says which functions have no native code though it was asked for.
+fn too_large(functions: &[String]) {
+    const SHOWN: usize = 5;
+    for f in functions.iter().take(SHOWN) {
+        report::note(&format!("function {f} is too large for native code and will be interpreted (docs/limits.md)"));
+    }
+    if functions.len() > SHOWN {
+        report::note(&format!("so are {} other functions", functions.len() - SHOWN));
+    }
 }
 
 fn sum_up(s: &Stats) -> String {

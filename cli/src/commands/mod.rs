@@ -8,4 +8,5 @@ pub mod man;
 pub mod run;
 pub mod settings;
 pub mod validate;
+pub mod verify;
 pub mod wast;

@@ -8,6 +8,7 @@ use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
 use crate::invoke::InvokeOpts;
 use crate::limits::LimitOpts;
+use crate::meter::Ending;
 use crate::options::{DirGrant, EnvVar, FeatureSwitch, features, parse_interpret, switched};
 use crate::timeout::TimeoutOpts;
 use crate::{cache, coredump, profile, report, trace};
@@ -21,6 +22,7 @@ use wasmc_environ::jit::Interpret;
 use wasmc_plugin::PluginTrap;
 use wasmc_runtime::{
     Config, Engine, Exit, ExternType, IncompatibleImport, Instance, Linker, Module, Store, StoreLimits, Tier, Trap, TypedFunc,
+    end_process_on_faults,
 };
 use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
@@ -131,6 +133,7 @@ struct Host {
 
 /// Runs the command.
 pub fn run(mut opts: Opts) -> Result<ExitCode> {
+    end_process_on_faults(crate::exit::FAULTS);
     (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
@@ -173,8 +176,13 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     }
     opts.meter.begin(&mut store)?;
     let _armed = opts.timeout.arm(&store)?;
-    let outcome = opts.timeout.explain(start(&opts, &mut linker, &mut store, &main, &named, limits));
-    opts.coredump.write(Some(&store), &outcome, &opts.file);
+    let ending = opts.meter.ending(&store)?;
+    let outcome = start(&opts, &mut linker, &mut store, &main, &named, limits, ending.clone());
+    let (outcome, own) = match ending.and_then(|e| e.of_other_thread(&outcome)) {
+        Some(error) => (Err(error), false),
+        None => (opts.timeout.explain(outcome), true),
+    };
+    opts.coredump.write(own.then_some(&store), &outcome, &opts.file);
     opts.meter.report(&mut store);
     if plugins.is_empty() {
         // The process ends here: unmapping what it used would only cost time.
@@ -212,6 +220,7 @@ fn threads(
     linker: &mut Linker<Host>,
     main: &Module,
     limits: Option<Arc<StoreLimits>>,
+    ending: Option<Arc<Ending>>,
 ) -> Result<Option<Arc<WasiThreads<Host>>>> {
     if !needs_threads(main) {
         return Ok(None);
@@ -230,6 +239,10 @@ fn threads(
     let fork = |host: &mut Host| Host { wasi: host.wasi.share().context() };
     let (coredump, file) = (opts.coredump.clone(), opts.file.clone());
     let on_end = move |error| {
+        let error = match &ending {
+            Some(ending) => ending.leave_to_first_thread(error),
+            None => error,
+        };
         first_to_end();
         let outcome = Err(error);
         coredump.write(None::<Store<Host>>, &outcome, &file);
@@ -271,7 +284,13 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             // and fits this machine.
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
-        Input::Wasm(bytes) => opts.cache.module(engine, &bytes).with_context(name),
+        Input::Wasm(bytes) => {
+            let module = opts.cache.module(engine, &bytes).with_context(name)?;
+            if opts.tier != Some(TierOption::Interpreted) && opts.interpret.is_empty() {
+                report::too_large(path, module.interpreted_functions());
+            }
+            Ok(module)
+        }
     }
 }
 
@@ -326,11 +345,12 @@ fn start(
     main: &Module,
     named: &[Named<'_>],
     limits: Option<Arc<StoreLimits>>,
+    ending: Option<Arc<Ending>>,
 ) -> Result<()> {
     // What a program with threads imports is complete only once it is given them.
     let checked = (!needs_threads(main)).then_some((opts.file.as_path(), main));
     modules::instantiate(linker, &mut *store, named, checked)?;
-    let threads = threads(opts, linker, main, limits)?;
+    let threads = threads(opts, linker, main, limits, ending)?;
     if let Some(threads) = threads.clone() {
         opts.meter.add_threads(move || threads.stats());
     }

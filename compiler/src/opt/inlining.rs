@@ -9,6 +9,7 @@
 use super::call_graph::CallGraph;
 use super::model::{Choice, Inlining, choose};
 use super::sites::Sites;
+use crate::fuse::is_charge;
 use cranelift_codegen::Context;
 use cranelift_codegen::inline::{Inline, InlineCommand};
 use cranelift_codegen::ir::{ExternalName, FuncRef, Function, GlobalValue, GlobalValueData, Inst, Opcode, SourceLoc};
@@ -48,6 +49,8 @@ impl Body {
                 body.tail_calls |= matches!(opcode, Opcode::ReturnCall | Opcode::ReturnCallIndirect);
                 body.handles |= matches!(opcode, Opcode::TryCall | Opcode::TryCallIndirect);
                 body.cost += match opcode {
+                    // Metered code is inlined as other code is.
+                    _ if is_charge(func.srcloc(inst)) => 0,
                     Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Nop | Opcode::Jump | Opcode::Return => 0,
                     o if o.is_call() => 3 + func.dfg.inst_args(inst).len() as u32,
                     _ => 1,

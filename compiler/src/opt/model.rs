@@ -60,6 +60,9 @@ const CALL: u32 = 6;
 const MAX_LOOPS: u32 = 3;
 /// Callers with more instructions than this stay as they are: they are near what a code generator can take.
 const MAX_CALLER: usize = 400_000;
+/// Greatest product of the number of calls that are inlined and of instructions of the caller: Cranelift's inliner splits a block at
+/// each call, which takes time in proportion to what stands behind it. 100,000 calls of an empty function took minutes.
+const MAX_SPLITTING: usize = 64 << 20;
 
 impl Inlining {
     /// What there is of it at this level of optimisation.
@@ -143,7 +146,11 @@ pub fn choose(module: &Module, graph: &CallGraph, library: &Library, index: Defi
     sites.sort_by_key(|(score, _, choice)| (-score, choice.call));
     let mut room = limits.least_growth + (size as u64 * u64::from(limits.growth) / 100) as u32;
     let mut chosen: Vec<Choice> = Vec::with_capacity(sites.len());
+    let most = MAX_SPLITTING / (size as usize).max(1);
     for (_, cost, choice) in sites {
+        if chosen.len() >= most {
+            break;
+        }
         let growth = cost.saturating_sub(CALL);
         if growth <= room {
             room -= growth;

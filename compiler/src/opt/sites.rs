@@ -2,6 +2,7 @@
 //! body it is a number above all offsets instead: each place in which a body was put has a range of numbers, one for each of the
 //! body's bytes. So Cranelift needs to know nothing, and the numbers lead back to the instruction and the calls.
 
+use crate::fuse::CHARGE;
 use cranelift_codegen::ir::SourceLoc;
 use std::ops::Range;
 use wasmc_environ::FuncIndex;
@@ -9,8 +10,8 @@ use wasmc_environ::artifact::{InlineSite, NO_SITE};
 
 /// The lowest number that is no offset. Larger modules are compiled without inlining.
 pub const FIRST_LOCATION: u32 = 0x4000_0000;
-/// Above the highest.
-const END_OF_LOCATIONS: u32 = 0x7fff_ffff;
+/// Above the highest: the highest bit marks charges.
+const END_OF_LOCATIONS: u32 = CHARGE - 1;
 
 /// A place in which a body stands.
 #[derive(Copy, Clone, Debug)]
@@ -41,11 +42,16 @@ pub struct Shift {
 impl Shift {
     /// The location of an instruction in the place, by that in the body.
     pub fn apply(self, location: SourceLoc) -> SourceLoc {
-        match location.bits() {
-            _ if location.is_default() => location,
-            nested @ FIRST_LOCATION.. => SourceLoc::new(nested - FIRST_LOCATION + self.nested),
-            offset => SourceLoc::new(offset.saturating_sub(self.body) + self.first),
+        if location.is_default() {
+            return location;
         }
+        let mark = location.bits() & CHARGE;
+        SourceLoc::new(
+            match location.bits() & !CHARGE {
+                nested @ FIRST_LOCATION.. => nested - FIRST_LOCATION + self.nested,
+                offset => offset.saturating_sub(self.body) + self.first,
+            } | mark,
+        )
     }
 }
 

@@ -167,6 +167,7 @@ impl FuncTranslator<'_, '_> {
         let pieces = pieces(bytes);
         let values: SmallVec<[Value; 4]> =
             pieces.iter().map(|(ty, offset)| self.builder.ins().load(*ty, from_flags, from, behind(from_offset, *offset))).collect();
+        self.whole_or_nothing(to_flags, to, to_offset, bytes as u32);
         for ((_, offset), value) in pieces.iter().zip(values).rev() {
             self.builder.ins().store(to_flags, value, to, behind(to_offset, *offset));
         }
@@ -184,6 +185,7 @@ impl FuncTranslator<'_, '_> {
                 self.builder.ins().imul_imm_u(byte, 0x0101_0101_0101_0101)
             }
         };
+        self.whole_or_nothing(flags, to, to_offset, bytes as u32);
         for (ty, offset) in pieces.iter().rev() {
             let value = match *ty {
                 types::I8X16 | types::I64 => whole,

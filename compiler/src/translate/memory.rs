@@ -68,6 +68,21 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    /// Before the first store of an access of `bytes` bytes: reads its last byte, where the processor may carry out a part of a store that
+    /// faults. x86-64 never does. AArch64 may write what lies before the end of the memory of an unaligned store across it, and the
+    /// specification wants nothing written. A load that can trap stays where it is, though nobody uses its result.
+    pub(super) fn whole_or_nothing(&mut self, flags: MemFlagsData, address: Value, offset: Offset32, bytes: u32) {
+        if self.env.is_x86_64 || bytes <= 1 {
+            return;
+        }
+        let last = i64::from(bytes) - 1;
+        let (address, offset) = match offset.try_add_i64(last) {
+            Some(offset) => (address, offset),
+            None => (self.builder.ins().iadd_imm_u(address, i64::from(offset) + last), 0.into()),
+        };
+        self.builder.ins().load(types::I8, flags, address, offset);
+    }
+
     /// Whether accesses rely on the memory's reservation instead of checks.
     fn is_static(&self, memory: MemoryIndex) -> bool {
         let ty = self.memory_type(memory);
@@ -173,6 +188,7 @@ impl FuncTranslator<'_, '_> {
         let value = self.pop();
         let bytes = width.bytes(self.type_of(value));
         let (flags, address, offset) = self.memory_operand(memarg, bytes);
+        self.whole_or_nothing(flags, address, offset, bytes);
         let ins = self.builder.ins();
         match width {
             Width::Full => ins.store(flags, value, address, offset),

@@ -38,7 +38,7 @@ mod robust_tests;
 mod tests;
 
 pub use env::{ModuleEnv, clif_type};
-pub use trap::{access_of, from_clif, trap_code};
+pub use trap::{from_clif, trap_code};
 
 use crate::symbols::Symbol;
 use control::Frame;
@@ -60,8 +60,6 @@ pub struct TranslateContext {
     validator: FuncValidatorAllocations,
     operators: OperatorsReaderAllocations,
     buffers: Buffers,
-    /// Offsets of the accesses to memories in the function that was translated last, if that is metered.
-    pub accesses: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -147,8 +145,6 @@ fn translate_body(
 
     t.enter_at_loop(func, from_loop);
     t.trace_enter(func)?;
-    t.accesses = std::mem::take(&mut cx.accesses);
-    t.accesses.clear();
     t.begin_metering(body);
 
     let mut reader = locals.get_binary_reader();
@@ -164,8 +160,13 @@ fn translate_body(
     cx.operators = operators.into_allocations();
 
     t.entered_at_loop()?;
-    let FuncTranslator { builder, mut buffers, accesses, .. } = t;
-    cx.accesses = accesses;
+    let FuncTranslator { builder, mut buffers, .. } = t;
+    // What the locals add to blocks is known only now that all are sealed.
+    let dfg = &builder.func.dfg;
+    let params: usize = builder.func.layout.blocks().map(|b| dfg.num_block_params(b)).sum();
+    if params > MAX_BLOCK_PARAMS {
+        return Err(DecodeError::limit("function too large for native code", start).into());
+    }
     builder.finalize(env.isa.frontend_config());
     buffers.clear();
     cx.builder = builder_cx;
@@ -208,8 +209,6 @@ pub(super) struct FuncTranslator<'a, 'm> {
     hints: &'a [BranchHint],
     /// What metered code charges for.
     meter: fuel::Meter,
-    /// In metered code, offsets of the accesses to memories.
-    accesses: Vec<u32>,
     /// Whether the current block is only reached by branches that are unlikely.
     cold: bool,
     /// How many operands all branches so far carry and all blocks take.
@@ -223,17 +222,21 @@ pub(super) struct FuncTranslator<'a, 'm> {
     buffers: Buffers,
 }
 
-/// Greatest number of CLIF instructions in a function. Cranelift refuses functions with more than two million virtual
-/// registers, so none of this size would compile; the limit keeps a small hostile module from filling the memory first.
-const MAX_INSTRUCTIONS: usize = 6 << 20;
+// A function beyond one of these is left to the interpreter, as one that is beyond the limits of `size.rs`; what is counted
+// here is only known when it is translated. They keep a small hostile module from filling time and memory.
+
+/// Greatest number of CLIF instructions in a function.
+const MAX_INSTRUCTIONS: usize = 2 << 20;
 /// Greatest number of values, among them the parameters that the locals add to blocks.
-const MAX_VALUES: usize = 12 << 20;
+const MAX_VALUES: usize = 2 << 20;
+/// Greatest number of parameters of all blocks. The register allocator takes time in the square where they are many: 5 s for this many.
+const MAX_BLOCK_PARAMS: usize = 100_000;
 /// Greatest number of operands that all branches of a function carry and all blocks take: two bytes of wasm can be a
 /// branch with a thousand operands.
-const MAX_CARRIED: usize = 16 << 20;
+const MAX_CARRIED: usize = 2 << 20;
 /// Greatest product of the number of locals that are used and the number of blocks: the SSA construction keeps a table
-/// of that size, with four bytes for each entry. A large interpreter loop reaches a tenth of it.
-const MAX_LOCALS_IN_BLOCKS: usize = 512 << 20;
+/// of that size, with four bytes for each entry. A large interpreter loop reaches less than half of it.
+const MAX_LOCALS_IN_BLOCKS: usize = 128 << 20;
 
 impl<'a, 'm> FuncTranslator<'a, 'm> {
     fn new(env: &'a ModuleEnv<'m>, mut builder: FunctionBuilder<'a>, buffers: Buffers, body: &'a FunctionBody<'a>) -> Self {
@@ -256,7 +259,6 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             tries: None,
             hints: &[],
             meter: fuel::Meter::default(),
-            accesses: Vec::new(),
             cold: false,
             carried: 0,
             touched: 0,
@@ -342,7 +344,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
 
     #[cold]
     fn too_large(&self) -> CompileError {
-        DecodeError::limit("function too large: it takes too many instructions", self.offset).into()
+        DecodeError::limit("function too large for native code", self.offset).into()
     }
 
     /// Pushes an operand.

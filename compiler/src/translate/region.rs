@@ -98,7 +98,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Flags of an access to a memory, of any alignment, where a fault means an access out of bounds.
     pub(super) fn memory_flags(&mut self, memory: MemoryIndex) -> MemFlagsData {
-        let code = self.access_code();
+        let code = super::trap_code(wasmc_environ::TrapCode::MemoryOutOfBounds);
         MemFlagsData::new()
             .with_endianness(Endianness::Little)
             .with_trap_code(Some(code))

@@ -100,7 +100,7 @@ fn unreachable_code() {
 #[test]
 fn nesting_costs_no_native_stack() {
     // Cranelift takes time in the square of the depth, though no stack either, so only a shallower one is compiled.
-    let cases = [(50_000, false), (4_000, true)];
+    let cases = [(wasmc_environ::limits::MAX_COMPILED_DEPTH - 1, false), (4_000, true)];
     let hex = |s: &str| s.split_ascii_whitespace().map(|b| u8::from_str_radix(b, 16).unwrap()).collect::<Vec<u8>>();
     // Each innermost construct calls the function itself and writes a local, which the end of the function reads.
     for (open, close) in [

@@ -2,6 +2,7 @@
 //! lowering of division and conversion uses by itself, are understood on the way back.
 
 use super::FuncTranslator;
+use crate::accesses::is_access;
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 use wasmc_environ::TrapCode;
 
@@ -20,31 +21,9 @@ pub fn from_clif(code: ir::TrapCode) -> Option<TrapCode> {
         ir::TrapCode::HEAP_OUT_OF_BOUNDS => Some(TrapCode::MemoryOutOfBounds),
         ir::TrapCode::INTEGER_DIVISION_BY_ZERO => Some(TrapCode::IntegerDivisionByZero),
         ir::TrapCode::BAD_CONVERSION_TO_INTEGER => Some(TrapCode::BadConversionToInteger),
-        other => match other.as_raw().get() {
-            ACCESS_CODES..ACCESS_CODES_END => Some(TrapCode::MemoryOutOfBounds),
-            code => TrapCode::from_u8(code),
-        },
+        other if is_access(other) => Some(TrapCode::MemoryOutOfBounds),
+        other => TrapCode::from_u8(other.as_raw().get()),
     }
-}
-
-/// The codes from here on stand for accesses to memories in metered code: by them `accesses` tells one from the others.
-const ACCESS_CODES: u8 = 100;
-const ACCESS_CODES_END: u8 = ACCESS_CODES + 100;
-
-/// Which access to a memory a trap is, where metered code has to know exactly: a load can become part of the instruction that uses
-/// its result, and stands at that instruction's place then, or at none. `accesses` are the offsets of all, in order, and `near` is
-/// an offset close to it.
-pub fn access_of(code: ir::TrapCode, accesses: &[u32], near: u32) -> Option<u32> {
-    let (cycle, class) = (usize::from(ACCESS_CODES_END - ACCESS_CODES), code.as_raw().get());
-    if !(ACCESS_CODES..ACCESS_CODES_END).contains(&class) {
-        return None;
-    }
-    let class = usize::from(class - ACCESS_CODES);
-    let last = accesses.partition_point(|a| *a <= near);
-    // The first of its class at or behind half a cycle before.
-    let first = last.saturating_sub(cycle * 3 / 4);
-    let number = first + (class + cycle - first % cycle) % cycle;
-    accesses.get(number).copied()
 }
 
 impl FuncTranslator<'_, '_> {
@@ -52,16 +31,6 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn trap(&mut self, code: TrapCode) {
         self.builder.ins().trap(trap_code(code));
         self.reachable = false;
-    }
-
-    /// The code of an access to a memory that is out of bounds.
-    pub(super) fn access_code(&mut self) -> ir::TrapCode {
-        if !self.env.tunables.meter {
-            return trap_code(TrapCode::MemoryOutOfBounds);
-        }
-        let number = self.accesses.len() % usize::from(ACCESS_CODES_END - ACCESS_CODES);
-        self.accesses.push(u32::try_from(self.offset).unwrap_or(u32::MAX));
-        ir::TrapCode::user(ACCESS_CODES + number as u8).unwrap_or(trap_code(TrapCode::MemoryOutOfBounds))
     }
 
     /// The instruction `unreachable`. Whoever comes here does so at most once, so the block is moved out of the way.
@@ -91,26 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accesses_are_found_again() {
-        let accesses: Vec<u32> = (0..1000).map(|i| i * 10).collect();
-        for (number, access) in accesses.iter().enumerate() {
-            let code = ir::TrapCode::user(ACCESS_CODES + (number % 100) as u8).unwrap();
-            for later in [0, 1, 7, 100, 500] {
-                assert_eq!(access_of(code, &accesses, access + later), Some(*access));
-            }
-            assert_eq!(access_of(code, &accesses, access.saturating_sub(100)), Some(*access));
-        }
-        assert_eq!(access_of(trap_code(TrapCode::Unreachable), &accesses, 5), None);
-        assert_eq!(access_of(ir::TrapCode::user(ACCESS_CODES).unwrap(), &[], 5), None);
-    }
-
-    #[test]
     fn codes_round_trip() {
         for code in TrapCode::ALL {
             assert_eq!(from_clif(trap_code(*code)), Some(*code));
         }
-        assert!(TrapCode::ALL.iter().all(|c| (*c as u8) < ACCESS_CODES));
-        assert!((ACCESS_CODES..ACCESS_CODES_END).all(|c| ir::TrapCode::user(c).is_some()));
+        assert!(TrapCode::ALL.iter().all(|c| !is_access(trap_code(*c))));
         for code in ir::TrapCode::non_user_traps() {
             assert!(from_clif(*code).is_some());
         }

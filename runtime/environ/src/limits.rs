@@ -7,6 +7,13 @@ pub const MAX_TYPES: usize = 1_000_000;
 pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 /// Greatest size of a module's text: branch displacements are 32 bits wide.
 pub const MAX_TEXT_BYTES: u64 = 0x7fff_0000;
+/// Greatest number of operators of a function of which native code is made; larger ones are left to the interpreter. The
+/// largest known to us, of programs of 20 to 70 MB, have about 100,000. Cranelift takes 1.5 KB of memory for each.
+pub const MAX_COMPILED_OPERATORS: u32 = 1_000_000;
+/// The same for what becomes blocks of code: constructs and branches. Time is in their square: 3 s for this many.
+pub const MAX_COMPILED_BRANCHES: u32 = 50_000;
+/// The same for constructs inside each other. Time is in the square: 3 s for loops of this depth.
+pub const MAX_COMPILED_DEPTH: u32 = 10_000;
 /// Bytes of address space behind a static memory32: index and offset are 32 bits each.
 pub const STATIC_MEMORY_RESERVATION: u64 = 8 << 30;
 /// Bytes of guard region before and after every memory: a page of the largest page size, which also covers the 16 bytes

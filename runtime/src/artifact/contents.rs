@@ -129,6 +129,17 @@ impl ArtifactContents {
         self.records(SectionKind::Handlers)
     }
 
+    /// The calls across which references live in frames, sorted by return offset; none if there is no metadata.
+    pub fn stack_maps(&self) -> &[StackMapRecord] {
+        self.records(SectionKind::StackMaps)
+    }
+
+    /// Where in the frame those references are.
+    pub fn stack_map_slots(&self, map: &StackMapRecord) -> &[u32] {
+        let slots: &[u32] = self.records(SectionKind::StackMapSlots);
+        slots.get(map.first_slot as usize..).and_then(|s| s.get(..map.num_slots as usize)).unwrap_or_default()
+    }
+
     /// The name of a function, if it has one.
     pub fn function_name(&self, function: &FuncRecord) -> Option<&str> {
         if function.name_size == 0 || !self.is_intact(SectionKind::Names) {

@@ -71,6 +71,8 @@ fn load_file(file: File, host: &HostChecks) -> Result<LoadedCode, Kind> {
     let read = read_start(&file, &mut start).map_err(io("read the header"))?;
     let header = check(&start[..read], metadata.len(), host)?;
     let len = usize::try_from(header.file_size).map_err(|_| Kind::HeaderDamaged("the file size cannot be mapped".into()))?;
+    // The file may be cut off while it is hashed. A thread that cannot take signals reads it as it is.
+    let _ = crate::vm::signals::prepare_thread();
     let map = Mmap::read_only(file.as_fd(), len).map_err(|e| io("map the file")(e.into()))?;
     populate(&map, &header, host);
     let sections = sections(&header, &map);

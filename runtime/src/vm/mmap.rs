@@ -51,7 +51,9 @@ impl Mmap {
     pub(crate) fn read_only(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
         // SAFETY: without MAP_FIXED a new mapping takes addresses that nothing else uses.
         let base = unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
-        Ok(Self { base: base.cast(), len })
+        let map = Self { base: base.cast(), len };
+        super::fatal::add_file(&map.range());
+        Ok(map)
     }
 
     /// First byte.
@@ -134,6 +136,7 @@ impl Mmap {
 impl Drop for Mmap {
     fn drop(&mut self) {
         if self.len != 0 {
+            super::fatal::remove_file(&self.range());
             // SAFETY: this is the owner of the range; whoever keeps pointers into it keeps the owner alive.
             let unmapped = unsafe { rustix::mm::munmap(self.base.cast(), self.len) };
             debug_assert!(unmapped.is_ok());

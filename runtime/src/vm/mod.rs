@@ -3,6 +3,9 @@
 
 pub(crate) mod activation;
 pub(crate) mod backtrace;
+pub(crate) mod fatal;
+mod fork;
+mod frameless;
 pub(crate) mod heap;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;

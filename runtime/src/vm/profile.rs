@@ -7,6 +7,7 @@
 //! taken. It does not look at the store's registries, does not allocate, does not lock. What an address means is found out later.
 
 use super::ActivationKind;
+use super::frameless::Place;
 use super::signals;
 use super::traphandlers::Frames;
 use crate::interp::sample as interp;
@@ -399,39 +400,11 @@ impl Registers {
         Self { pc: context.uc_mcontext.pc as usize, fp: all[29], sp: context.uc_mcontext.sp as usize, interp: (all[1], all[0]), all }
     }
 
-    /// The caller's return address where the frame of the current function is not set up yet, or is gone already: `fp` is the
-    /// caller's then.
-    ///
-    /// # Safety
-    /// The instruction must be readable.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn outside_frame(&self, stack: &super::stack::Stack) -> Option<usize> {
-        // SAFETY: the instruction is readable; the first byte decides whether more is read.
-        let at = unsafe {
-            let pc = with_exposed_provenance::<u8>(self.pc);
-            match *pc {
-                // push rbp; ret
-                0x55 | 0xc3 => self.sp,
-                // mov rbp, rsp
-                0x48 if *pc.add(1) == 0x89 && *pc.add(2) == 0xe5 => self.sp + 8,
-                _ => return None,
-            }
-        };
-        let readable = at.is_multiple_of(8) && at >= stack.usable().start && at <= stack.top() - 8;
-        // SAFETY: the word lies in the readable part of the stack.
-        readable.then(|| unsafe { *with_exposed_provenance::<usize>(at) })
-    }
-
-    /// As above.
-    ///
-    /// # Safety
-    /// The instruction must be readable.
-    #[cfg(target_arch = "aarch64")]
-    unsafe fn outside_frame(&self, _: &super::stack::Stack) -> Option<usize> {
-        // SAFETY: the instruction is readable.
-        let instruction = unsafe { *with_exposed_provenance::<u32>(self.pc) };
-        // stp x29, x30, [sp, #-16]!; mov x29, sp (add x29, sp, #0); ret.
-        matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd | 0xd65f_03c0).then_some(self.all[30])
+    fn place(&self) -> Place {
+        #[cfg(target_arch = "x86_64")]
+        return Place { pc: self.pc, sp: self.sp };
+        #[cfg(target_arch = "aarch64")]
+        return Place { pc: self.pc, link: self.all[30] };
     }
 }
 
@@ -464,7 +437,7 @@ unsafe fn capture(sample: &mut RawSample, store: *mut StoreOpaque, context: &lib
                 sample.doing = Doing::Compiled;
                 exit_fp = registers.fp;
                 sample.push(RawFrame::Pc(registers.pc));
-                if let Some(caller) = registers.outside_frame(stack) {
+                if let Some(caller) = registers.place().return_address(stack) {
                     sample.push(RawFrame::Return(caller));
                 }
             }

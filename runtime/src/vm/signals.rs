@@ -44,7 +44,10 @@ thread_local! {
 pub(crate) fn thread() -> Result<&'static ThreadSlot> {
     match threads::present() {
         Some(slot) => Ok(slot),
-        None => threads::make(interrupt_signal()),
+        None => {
+            super::fork::prepare();
+            threads::make(interrupt_signal())
+        }
     }
 }
 

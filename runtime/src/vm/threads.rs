@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::ptr::{null, null_mut};
 use libc::{c_int, pid_t};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is known of a thread.
 pub(crate) struct ThreadSlot {
@@ -74,6 +74,29 @@ pub(super) fn make(signal: c_int) -> crate::Result<&'static ThreadSlot> {
     }
     SLOT.set(slot);
     Ok(slot)
+}
+
+/// What of this file must not change during a fork.
+pub(super) struct Stopped {
+    _free: MutexGuard<'static, Vec<&'static ThreadSlot>>,
+    /// Of the thread that forks, if it has a slot.
+    id: Option<MutexGuard<'static, Option<pid_t>>>,
+}
+
+/// Keeps the forking thread's slot, and the list of free ones, as they are.
+pub(super) fn stop() -> Stopped {
+    let id = present().map(|slot| slot.id.lock().unwrap_or_else(PoisonError::into_inner));
+    Stopped { _free: FREE.lock().unwrap_or_else(PoisonError::into_inner), id }
+}
+
+impl Stopped {
+    /// In the child, the thread has another number.
+    pub(super) fn forked(&mut self) {
+        if let Some(id) = &mut self.id {
+            // SAFETY: asks for a number.
+            **id = Some(unsafe { libc::gettid() });
+        }
+    }
 }
 
 impl ThreadSlot {

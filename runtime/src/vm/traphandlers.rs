@@ -4,6 +4,8 @@
 
 use super::VmStore;
 use super::activation::{Activation, current, land};
+use super::fatal;
+use super::frameless::Place;
 use crate::code::{Backing, LoadedCode};
 use core::ptr::with_exposed_provenance;
 use libc::{c_int, c_void, siginfo_t};
@@ -12,10 +14,6 @@ use wasmc_environ::vmlayout::STATUS_TRAP;
 
 /// How many frames of a trap are kept, from the innermost.
 pub(crate) const MAX_FRAMES: usize = 100;
-/// Said before the process dies because a host function has used up the stack.
-const HOST_OVERFLOW: &str = "wasmc: a host function has overflowed the stack of its store: \
-    it has 256 KiB beyond what WebAssembly may use (limits::HOST_STACK_RESERVE)\n";
-const _: () = assert!(wasmc_environ::limits::HOST_STACK_RESERVE == 256 << 10);
 /// Addresses below this are null pointers with an offset.
 const NULL_AREA: usize = 64 << 10;
 
@@ -161,28 +159,8 @@ impl Registers<'_> {
         self.0.uc_mcontext.gregs[libc::REG_RBP as usize] as usize
     }
 
-    /// If the frame of the current function is not set up yet, or not any more: its return address. `fp` is then its caller's.
-    ///
-    /// # Safety
-    /// The instruction must be readable.
-    unsafe fn return_address_without_frame(&self, stack: &super::stack::Stack) -> Option<usize> {
-        let sp = self.0.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
-        // SAFETY: the instruction is readable; a shorter read suffices to tell, and the first byte decides about the rest.
-        let at = unsafe {
-            let pc = with_exposed_provenance::<u8>(self.pc());
-            match *pc {
-                // push rbp
-                0x55 => sp,
-                // mov rbp, rsp
-                0x48 if *pc.add(1) == 0x89 && *pc.add(2) == 0xe5 => sp + 8,
-                // ret, when the frame is gone already: a fault never, but an interruption may be here.
-                0xc3 | 0xc2 => sp,
-                _ => return None,
-            }
-        };
-        let readable = at.is_multiple_of(8) && at >= stack.usable().start && at <= stack.top() - 8;
-        // SAFETY: the word lies in the readable part of the stack.
-        readable.then(|| unsafe { *with_exposed_provenance::<usize>(at) })
+    fn place(&self) -> Place {
+        Place { pc: self.pc(), sp: self.0.uc_mcontext.gregs[libc::REG_RSP as usize] as usize }
     }
 
     /// # Safety
@@ -206,15 +184,8 @@ impl Registers<'_> {
         self.0.uc_mcontext.regs[29] as usize
     }
 
-    /// If the frame of the current function is not set up yet, or not any more: its return address. `fp` is then its caller's.
-    ///
-    /// # Safety
-    /// The instruction must be readable.
-    unsafe fn return_address_without_frame(&self, _: &super::stack::Stack) -> Option<usize> {
-        // SAFETY: the instruction is readable.
-        let instruction = unsafe { *with_exposed_provenance::<u32>(self.pc()) };
-        // stp x29, x30, [sp, #-16]!; when that is done, mov x29, sp (add x29, sp, #0); and at the end, ret.
-        matches!(instruction, 0xa9bf_7bfd | 0x9100_03fd | 0xd65f_03c0).then(|| self.0.uc_mcontext.regs[30] as usize)
+    fn place(&self) -> Place {
+        Place { pc: self.pc(), link: self.0.uc_mcontext.regs[30] as usize }
     }
 
     /// # Safety
@@ -237,7 +208,14 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
     // SAFETY: the structures are the kernel's. The activation is live while it is the current one, and so is its store.
     // If the PC is in wasm code, no Rust code of this thread holds a reference to the store's `vm` that is in use.
     unsafe {
-        if activation.is_null() || (*info).si_code <= 0 {
+        if (*info).si_code <= 0 {
+            return false;
+        }
+        let in_file = || signal == libc::SIGBUS && fatal::is_in_file((*info).si_addr().addr());
+        if activation.is_null() {
+            if in_file() {
+                fatal::artifact_changed();
+            }
             return false;
         }
         let mut registers = Registers(&mut *context.cast::<libc::ucontext_t>());
@@ -247,7 +225,9 @@ pub(crate) unsafe fn handle_fault(signal: c_int, info: *mut siginfo_t, context: 
         let Some(code) = trap_code(vm, signal, pc, address) else {
             if vm.code.find(pc).is_none() && vm.stack.as_ref().is_some_and(|s| s.guard().contains(&address)) {
                 // Nothing can be saved, but whoever looks for the reason shall not have to guess.
-                libc::write(libc::STDERR_FILENO, HOST_OVERFLOW.as_ptr().cast(), HOST_OVERFLOW.len());
+                fatal::host_overflow();
+            } else if signal == libc::SIGBUS && (vm.is_reserved(address) || in_file()) {
+                fatal::artifact_changed();
             }
             return false;
         };
@@ -268,7 +248,7 @@ unsafe fn end(vm: &mut VmStore, activation: *mut Activation, registers: &mut Reg
     // looked at.
     unsafe {
         let caller = match &vm.stack {
-            Some(stack) if code != TrapCode::ArtifactChanged => registers.return_address_without_frame(stack),
+            Some(stack) if code != TrapCode::ArtifactChanged => registers.place().return_address(stack),
             _ => None,
         };
         let first = [pc, caller.unwrap_or(0)];

@@ -10,6 +10,8 @@ mod scenario;
 mod shape;
 mod tiers;
 
+#[allow(unused_imports, reason = "the test of the verifier compiles the modules")]
+pub use generate::case;
 use scenario::{Event, Outcome};
 use shape::{Heap, Ty};
 use std::collections::BTreeMap;

@@ -86,7 +86,7 @@ pub enum Outcome {
     /// The results.
     Returned(Vec<Value>),
     /// A trap: its code's name, and the indices of the functions on the stack if the machine knows them.
-    Trapped(String, Option<Vec<u32>>),
+    Trapped(String, Option<Vec<(u32, Option<u32>)>>),
     /// An exception that nobody caught.
     Threw(Exn),
     /// Anything else; never compared by its text.

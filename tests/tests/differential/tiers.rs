@@ -267,7 +267,7 @@ fn failure(store: StoreContextMut<'_, Host>, error: &Error) -> Outcome {
         return match trap.code() {
             TrapCode::StackOverflow => Outcome::Exhausted,
             code => {
-                let frames = trap.backtrace().frames().iter().map(|f| f.func_index()).collect();
+                let frames = trap.backtrace().frames().iter().map(|f| (f.func_index(), f.module_offset())).collect();
                 Outcome::Trapped(format!("{code:?}"), Some(frames))
             }
         };

@@ -91,6 +91,7 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn store_scalar(&mut self, v: Value, memarg: &MemArg) {
         let bytes = self.type_of(v).bytes();
         let (flags, address, offset) = self.memory_operand(memarg, bytes);
+        self.whole_or_nothing(flags, address, offset, bytes);
         self.builder.ins().store(flags, v, address, offset);
     }
 
