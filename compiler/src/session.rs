@@ -41,13 +41,13 @@ pub fn run(
     let mut facts = pool::with_threads(jobs, || Ok(Facts::of(&functions)))?;
     let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     // Any function may be called by the interpreter, and call it.
-    let interpreted = vec![true; functions.len()];
-    let plan = StubPlan::new(&module, &facts, &interpreted);
-    let none = vec![false; functions.len()];
+    let plan = StubPlan::new(&module, &facts, &vec![true; functions.len()]);
+    // What is too large for native code on the other tiers is so here.
+    let interpreted: Vec<bool> = facts.fits.iter().map(|fits| !fits).collect();
     let inlining = if wasm.len() < FIRST_LOCATION as usize { inlining } else { Inlining::Off };
     let graph = match inlining {
         Inlining::Off => CallGraph::default(),
-        _ => CallGraph::new(&module, std::mem::take(&mut facts.bodies), &none, inlining),
+        _ => CallGraph::new(&module, std::mem::take(&mut facts.bodies), &interpreted, inlining),
     };
     drop(facts);
     let isa = &*target.isa;
@@ -67,12 +67,12 @@ pub fn run(
         progress: None,
     };
     let library = Library::new(inlining, functions.len());
-    let bodies = functions.into_iter().map(|f| (f.validator, f.body)).collect();
+    let bodies: Vec<_> = functions.into_iter().map(|f| (f.validator, f.body)).collect();
     let mut session = Session {
-        shared: Shared { options: &options, wasm, stubs: &stubs, interpreted: &none, graph: &graph, library: &library },
+        shared: Shared { options: &options, wasm, stubs: &stubs, interpreted: &interpreted, graph: &graph, library: &library },
+        library: Library::new(inlining, bodies.len()),
+        translated: vec![false; bodies.len()],
         bodies,
-        library: Library::new(inlining, none.len()),
-        translated: vec![false; none.len()],
         jobs,
     };
     let tasks = plan.symbols.iter().enumerate().map(|(number, s)| Task { number, size: 0, work: Work::Stub(*s) }).collect();
@@ -86,6 +86,11 @@ pub fn run(
         }
         session.answer(requests, host);
     }
+}
+
+#[cold]
+fn too_large() -> CompileError {
+    DecodeError::limit("function too large for native code", 0).into()
 }
 
 /// What a session keeps from piece to piece.
@@ -116,14 +121,15 @@ impl<'a> Session<'a> {
         let shared = Shared { library: &self.library, ..self.shared };
         let outcome = pool::with_threads(self.jobs, || pool::run(&shared, tasks))?;
         // It stays interpreted.
-        match outcome.too_large.first() {
-            Some(_) => Err(DecodeError::limit("function too large for native code", 0).into()),
-            None => Ok(outcome.items),
-        }
+        if outcome.too_large.is_empty() { Ok(outcome.items) } else { Err(too_large()) }
     }
 
     /// Compiles what was asked for: the functions together, each loop's code apart.
-    fn answer(&mut self, requests: Vec<TierRequest>, host: &dyn TierHost) {
+    fn answer(&mut self, mut requests: Vec<TierRequest>, host: &dyn TierHost) {
+        let beyond = |r: &mut TierRequest| self.shared.interpreted.get(r.func.index()).copied().unwrap_or(true);
+        for request in requests.extract_if(.., beyond) {
+            host.publish(TierCode { requests: vec![request], code: Err(too_large()) });
+        }
         let (mut starts, loops): (Vec<_>, Vec<_>) = requests.into_iter().partition(|r| r.entry == TierEntry::Start);
         // Records are searched by function.
         starts.sort_unstable();
@@ -138,15 +144,20 @@ impl<'a> Session<'a> {
             match code {
                 Err(_) if starts.len() > 1 => {
                     // One of them fails; the others need not.
-                    for request in starts {
-                        let code = self.piece(&[request]);
-                        host.publish(TierCode { requests: vec![request], code });
-                    }
+                    self.answer_each(starts, host);
                 }
                 code => host.publish(TierCode { requests: starts, code }),
             }
         }
-        for request in large.into_iter().chain(loops) {
+        self.answer_each(large.into_iter().chain(loops), host);
+    }
+
+    /// Makes a piece for each request, as long as somebody wants them.
+    fn answer_each(&self, requests: impl IntoIterator<Item = TierRequest>, host: &dyn TierHost) {
+        for request in requests {
+            if !host.goes_on() {
+                return;
+            }
             let code = self.piece(&[request]);
             host.publish(TierCode { requests: vec![request], code });
         }

@@ -10,8 +10,10 @@ use crate::func::exit_code;
 use crate::instance::InstanceData;
 use crate::module::ModuleInner;
 use crate::ops::{self, at};
+use crate::vm::signals;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use wasmc_environ::jit::{JitCompiler, JitOptions, TierCode, TierEntry, TierHost, TierRequest};
@@ -63,15 +65,21 @@ pub(crate) struct Tiering {
     policy: Policy,
     /// By `DefinedFuncIndex`.
     functions: Box<[OnceLock<Native>]>,
+    /// The process that `work` is of.
+    process: AtomicU32,
+    work: Mutex<Arc<Work>>,
+}
+
+/// What is shared with the thread of the session. It is of one process: the child of a fork has no such thread, and may find locks held
+/// that nobody will release, so it begins with work of its own.
+#[derive(Default)]
+struct Work {
+    state: Mutex<State>,
     loops: Mutex<HashMap<(DefinedFuncIndex, u32), Native>>,
     /// Stubs are found by signature, and nobody else keeps them.
     stubs: Mutex<Vec<Arc<LoadedCode>>>,
-    work: Arc<Work>,
-}
-
-/// What is shared with the thread of the session.
-struct Work {
-    state: Mutex<State>,
+    /// That of the process that this one was forked from: it keeps what was made there.
+    _before: Option<Arc<Work>>,
     /// There is something to do.
     asked: Condvar,
     /// Something was done.
@@ -117,9 +125,23 @@ impl Work {
     }
 }
 
+/// What is published is so as a whole, for a process that is forked: nothing is half done there.
+static PUBLISHING: Mutex<()> = Mutex::new(());
+
+/// Nobody publishes while this lives.
+pub(crate) struct Stopped(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+/// Lets nobody publish during a fork.
+pub(crate) fn stop() -> Stopped {
+    Stopped(PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 impl Drop for Tiering {
     fn drop(&mut self) {
-        self.work.over();
+        // In the child of a fork there is nobody to tell, and locks may be held for ever.
+        if *self.process.get_mut() == std::process::id() {
+            self.work.get_mut().unwrap_or_else(PoisonError::into_inner).over();
+        }
     }
 }
 
@@ -133,10 +155,24 @@ impl Tiering {
             options: config.code_options(),
             policy: config.tier_up,
             functions: (0..functions).map(|_| OnceLock::new()).collect(),
-            loops: Mutex::default(),
-            stubs: Mutex::default(),
-            work: Arc::new(Work { state: Mutex::default(), asked: Condvar::new(), answered: Condvar::new() }),
+            process: AtomicU32::new(std::process::id()),
+            work: Mutex::default(),
         }
+    }
+
+    /// The work of this process; none if it cannot be had now.
+    fn work(&self) -> Option<Arc<Work>> {
+        let process = std::process::id();
+        if self.process.load(Ordering::Acquire) == process {
+            return Some(self.work.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        }
+        // Forked. Whoever held the lock then is not here.
+        let mut work = self.work.try_lock().ok()?;
+        if self.process.load(Ordering::Acquire) != process {
+            *work = Arc::new(Work { _before: Some(work.clone()), ..Work::default() });
+            self.process.store(process, Ordering::Release);
+        }
+        Some(work.clone())
     }
 
     /// After how many calls and turns of loops a function is looked at.
@@ -157,7 +193,7 @@ impl Tiering {
 
     /// The native code that begins at a loop.
     pub(crate) fn loop_code(&self, func: DefinedFuncIndex, offset: u32) -> Option<Native> {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).get(&(func, offset)).cloned()
+        self.work()?.loops.lock().unwrap_or_else(PoisonError::into_inner).get(&(func, offset)).cloned()
     }
 
     /// How many functions have native code by now.
@@ -167,8 +203,9 @@ impl Tiering {
 
     /// Asks for code, once; waits for it if that is the policy.
     pub(crate) fn ask(&self, module: &Arc<ModuleInner>, func: DefinedFuncIndex, entry: TierEntry) {
+        let Some(work) = self.work() else { return };
         let request = TierRequest { func, entry };
-        let mut state = self.work.lock();
+        let mut state = work.lock();
         if state.session == Session::Over {
             return;
         }
@@ -188,22 +225,22 @@ impl Tiering {
             if state.session == Session::None {
                 state.session = Session::Running;
                 drop(state);
-                self.start(module);
-                state = self.work.lock();
+                self.start(module, &work);
+                state = work.lock();
             }
-            self.work.asked.notify_one();
+            work.asked.notify_one();
         }
         if self.policy.wait {
             let waiting = |state: &mut State| state.requests.get(&request).is_some_and(|answered| !answered);
-            drop(self.work.answered.wait_while(state, waiting));
+            drop(work.answered.wait_while(state, waiting));
         }
     }
 
     #[cold]
-    fn start(&self, module: &Arc<ModuleInner>) {
-        let host = Host { module: Arc::downgrade(module), work: self.work.clone() };
+    fn start(&self, module: &Arc<ModuleInner>, work: &Arc<Work>) {
+        let host = Host { module: Arc::downgrade(module), work: work.clone() };
         let (compiler, options) = (self.compiler.clone(), self.options.clone());
-        let Some(wasm) = module.owned_wasm() else { return self.work.over() };
+        let Some(wasm) = module.owned_wasm() else { return work.over() };
         let session = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| compiler.session(&wasm, &options, &host)));
             let failed = match outcome {
@@ -221,14 +258,16 @@ impl Tiering {
                 host.work.over();
             }
         };
-        if let Err(e) = std::thread::Builder::new().name("tier-up".into()).spawn(session) {
+        // Signals are for the host's threads, and its handlers need not run on these stacks.
+        if let Err(e) = signals::without_signals(|| std::thread::Builder::new().name("tier-up".into()).spawn(session)) {
             tracing::warn!("functions stay interpreted: cannot start a thread: {e}");
-            self.work.over();
+            work.over();
         }
     }
 
     /// Takes over what the session made.
-    fn publish(&self, module: &ModuleInner, requests: &[TierRequest], piece: &Arc<LoadedCode>) {
+    fn publish(&self, module: &ModuleInner, work: &Work, requests: &[TierRequest], piece: &Arc<LoadedCode>) {
+        let _whole = PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner);
         let starts = requests.first().is_some_and(|r| r.entry == TierEntry::Start);
         for request in requests {
             let native = Native { code: piece.function_code(request.func), piece: piece.clone(), starts };
@@ -244,13 +283,13 @@ impl Tiering {
                     }
                 }
                 TierEntry::Loop(offset) => {
-                    self.loops.lock().unwrap_or_else(PoisonError::into_inner).insert((request.func, offset), native);
+                    work.loops.lock().unwrap_or_else(PoisonError::into_inner).insert((request.func, offset), native);
                 }
             }
         }
         if requests.is_empty() {
             self.engine.registry().register_stubs(piece);
-            self.stubs.lock().unwrap_or_else(PoisonError::into_inner).push(piece.clone());
+            work.stubs.lock().unwrap_or_else(PoisonError::into_inner).push(piece.clone());
         }
     }
 }
@@ -274,6 +313,10 @@ impl TierHost for Host {
         state.queue.drain(..count).collect()
     }
 
+    fn goes_on(&self) -> bool {
+        self.work.lock().session == Session::Running
+    }
+
     fn publish(&self, made: TierCode) {
         let TierCode { requests, code } = made;
         let functions = requests.iter().map(|r| r.func).collect();
@@ -281,7 +324,7 @@ impl TierHost for Host {
         match (code, self.module.upgrade()) {
             (Ok(code), Some(module)) => {
                 if let Some(tier) = &module.tier {
-                    tier.publish(&module, &requests, &Arc::new(code));
+                    tier.publish(&module, &self.work, &requests, &Arc::new(code));
                 }
             }
             (Err(e), _) => tracing::debug!("stays interpreted: {requests:?}: {e}"),

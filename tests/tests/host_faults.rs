@@ -60,13 +60,14 @@ mod injection {
     use super::*;
     use inject::{Fault, run};
 
-    const FAULTS: [Fault; 6] = [
+    const FAULTS: [Fault; 7] = [
         Fault { name: "mmap", calls: &[libc::SYS_mmap], errno: libc::ENOMEM },
         Fault { name: "mprotect", calls: &[libc::SYS_mprotect], errno: libc::ENOMEM },
         Fault { name: "open", calls: &[libc::SYS_openat, libc::SYS_open], errno: libc::EMFILE },
         Fault { name: "write", calls: &[libc::SYS_write, libc::SYS_writev, libc::SYS_pwrite64, libc::SYS_ftruncate], errno: libc::ENOSPC },
         Fault { name: "read", calls: &[libc::SYS_read, libc::SYS_pread64, libc::SYS_fstat, libc::SYS_statx], errno: libc::EIO },
         Fault { name: "rename", calls: &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2], errno: libc::EIO },
+        Fault { name: "thread", calls: &[libc::SYS_clone, libc::SYS_clone3], errno: libc::EAGAIN },
     ];
 
     /// Every system call of each kind fails once.
@@ -118,6 +119,13 @@ mod injection {
         each_fails("interpret", |dir| in_folder(dir, &["run", "--tier", "interpreted", "p.wasm"]), |dir, _| no_temporary_files(dir));
     }
 
+    /// Whatever the thread that compiles does not get, the program goes on interpreted.
+    #[test]
+    fn while_compiling_meanwhile() {
+        let args = ["run", "--no-cache", "--compile-after", "0", "--compile-waits", "p.wasm"];
+        each_fails("compile meanwhile", |dir| in_folder(dir, &args), |dir, _| no_temporary_files(dir));
+    }
+
     #[test]
     fn while_running_through_the_cache() {
         let command = |dir: &Path| {
@@ -141,7 +149,8 @@ fn little_address_space_is_an_error() {
         &["compile", "-j1", "p.wasm", "-o", "out.so"] as &[&str],
         &["run", "p.so"],
         &["run", "--tier", "interpreted", "p.wasm"],
-        &["run", "p.wasm"],
+        &["run", "--tier", "compiled", "p.wasm"],
+        &["run", "--compile-after", "0", "--compile-waits", "p.wasm"],
         &["validate", "p.wasm"],
         &["inspect", "p.so"],
     ] {
@@ -191,7 +200,7 @@ fn a_full_disk_leaves_the_old_file() {
 fn without_descriptors() {
     let dir = prepared();
     for descriptors in [3, 4, 5, 6, 8, 12] {
-        for args in [&["compile", "p.wasm", "-o", "out.so"] as &[&str], &["run", "p.so"], &["run", "p.wasm"]] {
+        for args in [&["compile", "p.wasm", "-o", "out.so"] as &[&str], &["run", "p.so"], &["run", "--compile-after", "0", "p.wasm"]] {
             let e = limited(dir.path(), args, Limits { descriptors: Some(descriptors), ..Limits::default() });
             let began = e.code != Some(127);
             let code = e.code.unwrap_or_else(|| panic!("{e:?}"));
@@ -252,7 +261,7 @@ fn embedders_with_handlers_forks_and_threads() {
         .arg(format!("-Wl,-rpath,{}", libraries.display()));
     let built = Limits::default().run(&mut cc, Duration::from_secs(120)).expect("it ends");
     assert_eq!(built.code, Some(0), "{}", built.stderr);
-    for tier in ["compiled", "interpreted"] {
+    for tier in ["compiled", "interpreted", "auto"] {
         for what in ["handlers-before", "handlers-after", "fork", "threads"] {
             let mut c = command(&program);
             c.arg(what).env("TIER", tier);

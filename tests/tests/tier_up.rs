@@ -338,3 +338,76 @@ fn metered_modules_are_compiled_first() {
     assert_eq!(module.compiled_functions(), (1, 1));
     assert!(Module::new(&Engine::new(Config::new().tier(wasmc_runtime::Tier::Auto)).unwrap(), b"\0asm\x01\0\0\0").is_err(), "no compiler");
 }
+
+/// What is too large for native code on the other tiers stays interpreted here, and what it calls does not.
+#[test]
+fn large_functions_stay_interpreted() {
+    for engine in engines() {
+        let nested = 11_000;
+        let body = format!("{}(local.set 0 (call $one (local.get 0))){}", "(block ".repeat(nested), ")".repeat(nested));
+        let wat = format!(
+            r#"(module
+                (func $one (export "one") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+                (func $large (export "large") (param i32) (result i32) {body} (local.get 0))
+                (func (export "f") (param i32) (result i32) (local $i i32)
+                    (loop $l
+                        (local.set 0 (call $large (local.get 0)))
+                        (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 20))))
+                    (local.get 0)))"#
+        );
+        let module = module(&engine, &wat);
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        for _ in 0..5 {
+            assert_eq!(call(&mut store, &instance, "f", &[1]).unwrap(), 21);
+            assert_eq!(call(&mut store, &instance, "large", &[1]).unwrap(), 2);
+        }
+        assert_eq!(module.compiled_functions(), (3, 2));
+    }
+}
+
+/// Ends the process if it takes too long.
+fn hurry() {
+    // SAFETY: a signal whose action is to end the process.
+    unsafe { libc::alarm(60) };
+}
+
+/// The child of a fork has no thread that compiles, wherever that was; it starts one of its own.
+#[test]
+fn forks() {
+    const WAT: &str = r#"(module
+        (func $a (export "a") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
+        (func $b (export "b") (param i32) (result i32) (local $i i32)
+            (loop $l
+                (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+                (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5000))))
+            (local.get 0))
+        (func $c (export "c") (param i32) (result i32) (call $a (call $b (local.get 0)))))"#;
+    for wait in [true, false] {
+        let jit = Jit::default();
+        let engine = Engine::new(Config::new().tier(wasmc_runtime::Tier::Auto).compiler(Arc::new(jit)).compile_after(2, wait)).unwrap();
+        for round in 0..20 {
+            let module = module(&engine, WAT);
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            for _ in 0..3 + round {
+                assert_eq!(call(&mut store, &instance, "a", &[1]).unwrap(), 3);
+            }
+            // SAFETY: the child uses what it may, the store of this thread, and ends without returning.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                hurry();
+                let right = (0..20).all(|_| matches!(call(&mut store, &instance, "c", &[1]), Ok(15_003)));
+                let (_, compiled) = module.compiled_functions();
+                drop((store, module));
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(if !right { 1 } else if wait && compiled < 2 { 2 } else { 0 }) };
+            }
+            assert_eq!(call(&mut store, &instance, "c", &[1]).unwrap(), 15_003);
+            let mut status = 0;
+            // SAFETY: the child is ours, and the status is live.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "wait {wait}, round {round}: status {status:#x}");
+        }
+    }
+}

@@ -105,6 +105,11 @@ pub trait TierHost: Sync {
     /// Waits for something to do; none ends the session.
     fn next(&self) -> Vec<TierRequest>;
 
+    /// Whether what was asked for is still wanted. Where it is not, nothing need be published.
+    fn goes_on(&self) -> bool {
+        true
+    }
+
     /// Takes over what was made, a part of what `next` asked for, or the stubs.
     fn publish(&self, code: TierCode);
 }

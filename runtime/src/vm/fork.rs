@@ -3,7 +3,7 @@
 //! is started again when it is needed. Stores that other threads were in cannot be used in the child.
 
 use super::threads;
-use crate::interrupt;
+use crate::{interrupt, tiering};
 use core::cell::Cell;
 use std::sync::Once;
 
@@ -11,6 +11,8 @@ use std::sync::Once;
 struct Held {
     watchdog: interrupt::Stopped,
     thread: threads::Stopped,
+    /// Only so that it is released.
+    _publishing: tiering::Stopped,
 }
 
 thread_local! {
@@ -27,7 +29,7 @@ pub(super) fn prepare() {
 }
 
 extern "C" fn before() {
-    let held = Held { watchdog: interrupt::stop(), thread: threads::stop() };
+    let held = Held { watchdog: interrupt::stop(), thread: threads::stop(), _publishing: tiering::stop() };
     let _ = HELD.try_with(|h| h.set(Some(held)));
 }
 
