@@ -264,11 +264,13 @@ fn func_refs(env: &EnvModule, code: &Code, type_ids: &[u32]) -> Box<[FuncRefTemp
 
 impl Module {
     /// How many of the module's own functions have no native code, and are interpreted. In a module that was compiled without being
-    /// told to leave any out, those are too large for native code (`limits::MAX_COMPILED_OPERATORS` and what follows it).
+    /// told to leave any out, those are too large for native code (`limits::MAX_COMPILED_OPERATORS` and what follows it). In one that is
+    /// compiled while it runs it is not known which will be left, and this is 0.
     pub fn interpreted_functions(&self) -> usize {
         let count = self.inner.env.num_defined_functions();
         match &self.inner.code {
             Code::Loaded(code) => (0..count).filter(|i| !code.is_compiled(DefinedFuncIndex::from_u32(*i))).count(),
+            Code::None if self.inner.tier.is_some() => 0,
             Code::None => count as usize,
         }
     }
