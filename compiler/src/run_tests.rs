@@ -43,6 +43,7 @@ impl Fixture {
             store: std::ptr::null_mut(),
             meter: VMMeter::UNLIMITED,
             raise: std::ptr::null(),
+            at_loop: 0,
         });
         let mut f =
             Self { store, builtins: vec![std::ptr::null(); Builtin::ALL.len()], exits: Vec::new(), vmctx: Vec::new(), offsets, code };

@@ -15,6 +15,7 @@ use crate::symbols::Symbol;
 use crate::trampoline::Stubs;
 use crate::translate::ModuleEnv;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::mpsc;
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode};
 use wasmc_environ::jit::{CompileError, JitCode, JitOptions, TierCode, TierEntry, TierHost, TierRequest};
@@ -22,7 +23,7 @@ use wasmc_environ::vmoffsets::VMOffsets;
 use wasmc_environ::{DecodeError, DefinedFuncIndex, Module};
 use wasmparser::{FuncToValidate, FunctionBody, ValidatorResources};
 
-/// Bodies with more bytes than this are compiled after the others, each apart.
+/// Bodies with more bytes than this are compiled on a thread of their own, each apart.
 const LARGE: u64 = 8 << 10;
 
 /// Runs a session until the host wants no more.
@@ -68,24 +69,46 @@ pub fn run(
     };
     let library = Library::new(inlining, functions.len());
     let bodies: Vec<_> = functions.into_iter().map(|f| (f.validator, f.body)).collect();
-    let mut session = Session {
+    let session = || Session {
         shared: Shared { options: &options, wasm, stubs: &stubs, interpreted: &interpreted, graph: &graph, library: &library },
+        bodies: &bodies,
         library: Library::new(inlining, bodies.len()),
         translated: vec![false; bodies.len()],
-        bodies,
         jobs,
+        host,
     };
+    let mut small = session();
     let tasks = plan.symbols.iter().enumerate().map(|(number, s)| Task { number, size: 0, work: Work::Stub(*s) }).collect();
-    let items = session.compile(tasks)?;
+    let items = small.compile(tasks)?;
     let code = jit::piece(target, &module, plan.signatures.clone(), items)?;
     host.publish(TierCode { requests: Vec::new(), code: Ok(code) });
-    loop {
-        let requests = host.next();
-        if requests.is_empty() {
-            return Ok(());
+    // Nobody is to wait for what takes long but who needs it.
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel::<TierRequest>();
+        let apart = move || {
+            let mut large = session();
+            receiver.iter().for_each(|r| large.answer_one(r));
+        };
+        // Where there is no thread for them, they are done in turn.
+        let mut apart = Some(apart);
+        let mut sender = Some(sender);
+        loop {
+            let requests = host.next();
+            if requests.is_empty() {
+                return;
+            }
+            let (large, requests): (Vec<_>, Vec<_>) = requests.into_iter().partition(|r| small.is_large(r.func));
+            if let Some(apart) = apart.take_if(|_| !large.is_empty())
+                && std::thread::Builder::new().name("tier-up-large".into()).spawn_scoped(scope, apart).is_err()
+            {
+                sender = None;
+            }
+            let left = large.into_iter().filter(|r| sender.as_ref().is_none_or(|s| s.send(*r).is_err())).collect::<Vec<_>>();
+            small.answer(requests);
+            left.into_iter().for_each(|r| small.answer_one(r));
         }
-        session.answer(requests, host);
-    }
+    });
+    Ok(())
 }
 
 #[cold]
@@ -97,12 +120,13 @@ fn too_large() -> CompileError {
 struct Session<'a> {
     /// Without the library.
     shared: Shared<'a>,
-    bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
+    bodies: &'a [(FuncToValidate<ValidatorResources>, FunctionBody<'a>)],
     /// What may be inlined, as far as it was needed.
     library: Library,
     /// Which functions were translated for the library, with or without success.
     translated: Vec<bool>,
     jobs: Option<usize>,
+    host: &'a dyn TierHost,
 }
 
 impl<'a> Session<'a> {
@@ -124,11 +148,15 @@ impl<'a> Session<'a> {
         if outcome.too_large.is_empty() { Ok(outcome.items) } else { Err(too_large()) }
     }
 
+    fn is_large(&self, func: DefinedFuncIndex) -> bool {
+        self.bodies.get(func.index()).is_some_and(|(_, b)| b.range().end - b.range().start > LARGE)
+    }
+
     /// Compiles what was asked for: the functions together, each loop's code apart.
-    fn answer(&mut self, mut requests: Vec<TierRequest>, host: &dyn TierHost) {
+    fn answer(&mut self, mut requests: Vec<TierRequest>) {
         let beyond = |r: &mut TierRequest| self.shared.interpreted.get(r.func.index()).copied().unwrap_or(true);
         for request in requests.extract_if(.., beyond) {
-            host.publish(TierCode { requests: vec![request], code: Err(too_large()) });
+            self.host.publish(TierCode { requests: vec![request], code: Err(too_large()) });
         }
         let (mut starts, loops): (Vec<_>, Vec<_>) = requests.into_iter().partition(|r| r.entry == TierEntry::Start);
         // Records are searched by function.
@@ -136,30 +164,29 @@ impl<'a> Session<'a> {
         starts.dedup();
         let all: Vec<DefinedFuncIndex> = starts.iter().chain(&loops).map(|r| r.func).collect();
         self.fill_library(&all);
-        // Nobody is to wait for what takes long but who needs it.
-        let size = |r: &TierRequest| self.bodies.get(r.func.index()).map_or(0, |(_, b)| b.range().end - b.range().start);
-        let (large, starts): (Vec<_>, Vec<_>) = starts.into_iter().partition(|r| size(r) > LARGE);
         if !starts.is_empty() {
             let code = self.piece(&starts);
             match code {
-                Err(_) if starts.len() > 1 => {
-                    // One of them fails; the others need not.
-                    self.answer_each(starts, host);
-                }
-                code => host.publish(TierCode { requests: starts, code }),
+                // One of them fails; the others need not.
+                Err(_) if starts.len() > 1 => starts.into_iter().for_each(|r| self.publish_one(r)),
+                code => self.host.publish(TierCode { requests: starts, code }),
             }
         }
-        self.answer_each(large.into_iter().chain(loops), host);
+        loops.into_iter().for_each(|r| self.publish_one(r));
     }
 
-    /// Makes a piece for each request, as long as somebody wants them.
-    fn answer_each(&self, requests: impl IntoIterator<Item = TierRequest>, host: &dyn TierHost) {
-        for request in requests {
-            if !host.goes_on() {
-                return;
-            }
+    /// Compiles one thing that was asked for.
+    fn answer_one(&mut self, request: TierRequest) {
+        if self.host.goes_on() {
+            self.answer(vec![request]);
+        }
+    }
+
+    /// Makes a piece for a request, if somebody still wants it.
+    fn publish_one(&self, request: TierRequest) {
+        if self.host.goes_on() {
             let code = self.piece(&[request]);
-            host.publish(TierCode { requests: vec![request], code });
+            self.host.publish(TierCode { requests: vec![request], code });
         }
     }
 
@@ -181,11 +208,7 @@ impl<'a> Session<'a> {
             tasks.push(Task { number, size, work });
         }
         let mut items = self.compile(tasks)?;
-        let here: HashSet<Symbol> = match requests {
-            // A call of the function itself is one of its beginning.
-            [TierRequest { entry: TierEntry::Loop(_), .. }] => HashSet::new(),
-            _ => items.iter().map(|(s, _)| *s).collect(),
-        };
+        let here: HashSet<Symbol> = items.iter().map(|(s, _)| *s).collect();
         let mut others = BTreeMap::new();
         for relocation in items.iter_mut().flat_map(|(_, f)| f.relocations.iter_mut()) {
             match relocation.symbol {

@@ -23,6 +23,8 @@ use wasmc_environ::{DefinedFuncIndex, FuncIndex};
 
 /// Functions that are asked for meanwhile are compiled together, so many at most.
 const BATCH: usize = 32;
+/// Functions with more bytes than this are compiled once, with an entry at a loop if it was one that made them hot.
+const LARGE: u64 = 8 << 10;
 /// A session that has nothing to do for so long ends: it holds the decoded module.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -201,24 +203,38 @@ impl Tiering {
         self.functions.iter().filter(|f| f.get().is_some()).count() as u32
     }
 
-    /// Asks for code, once; waits for it if that is the policy.
-    pub(crate) fn ask(&self, module: &Arc<ModuleInner>, func: DefinedFuncIndex, entry: TierEntry) {
-        let Some(work) = self.work() else { return };
+    /// Whether a function takes so long to compile that it should be done once. Where tests wait for code, others are taken as such, so
+    /// that both is seen.
+    pub(crate) fn is_large(&self, module: &ModuleInner, func: DefinedFuncIndex) -> bool {
+        let size = module.env.bodies.get(func.index()).map_or(0, |b| b.end - b.start);
+        size > LARGE || (self.policy.wait && !size.is_multiple_of(2))
+    }
+
+    /// Asks for code, once; waits for it if that is the policy. Whether it was answered, with code or without.
+    pub(crate) fn ask(&self, module: &Arc<ModuleInner>, func: DefinedFuncIndex, entry: TierEntry) -> bool {
+        let Some(work) = self.work() else { return false };
         let request = TierRequest { func, entry };
         let mut state = work.lock();
         if state.session == Session::Over {
-            return;
+            return true;
         }
         if !state.requests.contains_key(&request) {
             if state.pieces > MAX_PIECES {
-                return;
+                return true;
             }
             if let TierEntry::Loop(_) = entry {
                 let loops = state.loops.entry(func).or_default();
                 if *loops >= MAX_LOOP_ENTRIES {
-                    return;
+                    return true;
                 }
                 *loops += 1;
+                // The code can be called as well. If there will be none, the function is asked for again.
+                let start = TierRequest { func, entry: TierEntry::Start };
+                if let Some(i) = state.queue.iter().position(|r| *r == start) {
+                    state.queue.remove(i);
+                    state.requests.remove(&start);
+                    work.answered.notify_all();
+                }
             }
             state.requests.insert(request, false);
             state.queue.push(request);
@@ -232,8 +248,9 @@ impl Tiering {
         }
         if self.policy.wait {
             let waiting = |state: &mut State| state.requests.get(&request).is_some_and(|answered| !answered);
-            drop(work.answered.wait_while(state, waiting));
+            state = work.answered.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        state.requests.get(&request).is_some_and(|answered| *answered)
     }
 
     #[cold]
@@ -268,23 +285,20 @@ impl Tiering {
     /// Takes over what the session made.
     fn publish(&self, module: &ModuleInner, work: &Work, requests: &[TierRequest], piece: &Arc<LoadedCode>) {
         let _whole = PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner);
-        let starts = requests.first().is_some_and(|r| r.entry == TierEntry::Start);
         for request in requests {
-            let native = Native { code: piece.function_code(request.func), piece: piece.clone(), starts };
-            if native.code.is_null() {
+            let code = piece.function_code(request.func);
+            let Some(slot) = self.functions.get(request.func.index()) else { continue };
+            if code.is_null() {
                 continue;
             }
-            match request.entry {
-                TierEntry::Start => {
-                    if let Some(slot) = self.functions.get(request.func.index())
-                        && slot.set(native).is_ok()
-                    {
-                        module.interp.go_native(request.func);
-                    }
-                }
-                TierEntry::Loop(offset) => {
-                    work.loops.lock().unwrap_or_else(PoisonError::into_inner).insert((request.func, offset), native);
-                }
+            // Code for a loop can be called. If there is none yet for that, it is.
+            let is_first = slot.set(Native { code, piece: piece.clone(), starts: true }).is_ok();
+            if let TierEntry::Loop(offset) = request.entry {
+                let native = Native { code, piece: piece.clone(), starts: is_first };
+                work.loops.lock().unwrap_or_else(PoisonError::into_inner).insert((request.func, offset), native);
+            }
+            if is_first {
+                module.interp.go_native(request.func);
             }
         }
         if requests.is_empty() {
@@ -314,7 +328,7 @@ impl TierHost for Host {
     }
 
     fn goes_on(&self) -> bool {
-        self.work.lock().session == Session::Running
+        self.work.lock().session != Session::Over
     }
 
     fn publish(&self, made: TierCode) {
@@ -350,7 +364,8 @@ pub(crate) unsafe fn adopt(this: *mut InstanceData, func: DefinedFuncIndex, nati
         let entries = &(*this).entries;
         let known = match entries.get(func.index()) {
             None => false,
-            Some(entry) if native.starts => !entry.is_null(),
+            Some(entry) if native.starts && *entry == native.code => true,
+            // Another piece may have the function as well.
             Some(_) => (*(*this).store).vm.code.find(native.code.addr()).is_some(),
         };
         if !known {

@@ -401,7 +401,15 @@ fn forks() {
                 let (_, compiled) = module.compiled_functions();
                 drop((store, module));
                 // SAFETY: ends the child.
-                unsafe { libc::_exit(if !right { 1 } else if wait && compiled < 2 { 2 } else { 0 }) };
+                unsafe {
+                    libc::_exit(if !right {
+                        1
+                    } else if wait && compiled < 2 {
+                        2
+                    } else {
+                        0
+                    })
+                };
             }
             assert_eq!(call(&mut store, &instance, "c", &[1]).unwrap(), 15_003);
             let mut status = 0;

@@ -76,9 +76,9 @@ pub enum CompileError {
 pub enum TierEntry {
     /// At its beginning, by a call.
     Start,
-    /// At the head of the loop whose instruction is at this offset of the binary, with no operands on the stack. The code has the
-    /// signature of the function and gets its parameters as they are then; the other locals are behind the parameters in
-    /// `VMStoreContext::tail.args`.
+    /// At its beginning, or, if `VMStoreContext::at_loop` is not 0, at the head of the loop whose instruction is at this offset of the
+    /// binary, with no operands on the stack. The code has the signature of the function and gets its parameters as they are then; the
+    /// other locals are behind the parameters in `VMStoreContext::tail.args`.
     Loop(u32),
 }
 

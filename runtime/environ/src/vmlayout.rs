@@ -189,6 +189,9 @@ pub struct VMStoreContext {
     pub raise: *const u8,
     /// What metered code keeps.
     pub meter: VMMeter,
+    /// Not 0 while code is entered that has a second entry at a loop (`TierEntry::Loop`), if that entry is meant. The code makes it 0
+    /// before it does anything else, and whoever ends an activation does so, where it did not come to that.
+    pub at_loop: u64,
 }
 
 /// The counters of metered code. While native code runs, the pinned register holds `fuel`, and stubs that leave native code
@@ -327,6 +330,7 @@ pub mod offsets {
         STORE_TAIL_CODE = VMStoreContext.tail.code;
         STORE_TAIL_CTX = VMStoreContext.tail.ctx;
         STORE_TAIL_ARGS = VMStoreContext.tail.args;
+        STORE_AT_LOOP = VMStoreContext.at_loop;
         EXN_TAG = VMExnObject.tag;
         EXN_FLAGS = VMExnObject.flags;
         MEMORY_BASE = VMMemoryDefinition.base;

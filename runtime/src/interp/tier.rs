@@ -4,7 +4,7 @@
 //! midst of a loop the locals are handed over to code that begins there.
 
 use super::call::{CAUGHT, RESUME, resume};
-use super::code::{HEADER, Sig};
+use super::code::{Func, HEADER, Sig};
 use super::control;
 use super::dispatch::*;
 use super::frame::*;
@@ -90,9 +90,19 @@ unsafe extern "C" fn call_is_hot(cx: *mut Cx, ip: Ip, sp: Sp) -> bool {
         let func = &*frame_func(sp);
         let Some(tier) = &module_of((*cx).vmctx).tier else { return false };
         func.heat.store(tier.again(), Ordering::Relaxed);
-        tier.ask(&instance_of((*cx).vmctx).module, func.index, TierEntry::Start);
-        tier.function(func.index).is_some()
+        let answered = tier.ask(&instance_of((*cx).vmctx).module, func.index, TierEntry::Start);
+        let has_code = tier.function(func.index).is_some();
+        if answered && !has_code {
+            never_hot(func);
+        }
+        has_code
     }
+}
+
+/// There will be no code of a function: it is looked at as rarely as can be.
+#[cold]
+fn never_hot(func: &Func) {
+    func.heat.store(i32::MAX, Ordering::Relaxed);
 }
 
 /// Asks for native code of the frame's function, and for some that begins at this loop, which is entered if it is there.
@@ -106,16 +116,26 @@ unsafe extern "C" fn turn_is_hot(cx: *mut Cx, ip: Ip, sp: Sp, enters: bool, offs
         let Some(tier) = &module_of((*cx).vmctx).tier else { return RESUME };
         func.heat.store(tier.again(), Ordering::Relaxed);
         let module = &instance_of((*cx).vmctx).module;
-        tier.ask(module, func.index, TierEntry::Start);
+        let has_code = || tier.function(func.index).is_some();
+        let mut answered = false;
         // Only who turns for so long that the function has been compiled meanwhile needs a way in here: others end, and are called again.
-        if !enters || tier.function(func.index).is_none() {
-            return RESUME;
+        // But what takes long to compile is to take it once: the code for the loop can be called, too.
+        if enters && (has_code() || tier.is_large(module, func.index)) {
+            answered = tier.ask(module, func.index, TierEntry::Loop(offset));
+            if let Some(native) = tier.loop_code(func.index, offset) {
+                return enter(cx, sp, &native, true);
+            }
+            if !answered {
+                return RESUME;
+            }
         }
-        tier.ask(module, func.index, TierEntry::Loop(offset));
-        match tier.loop_code(func.index, offset) {
-            Some(native) => enter(cx, sp, &native, true),
-            None => RESUME,
+        if !has_code() {
+            answered = tier.ask(module, func.index, TierEntry::Start);
         }
+        if answered && !has_code() {
+            never_hot(func);
+        }
+        RESUME
     }
 }
 
@@ -165,6 +185,7 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
             // Never empty, so that it is somewhere.
             vm.tail_args.push(ValRaw::default());
             vm.context.tail = VMTailCall { entry: stubs.1, code, ctx: vmctx, args: vm.tail_args.as_mut_ptr() };
+            vm.context.at_loop = u64::from(in_loop);
         }
         // The native frame takes the place of this one.
         (*cx).leave_frame((*cx).ip, sp);
@@ -173,6 +194,7 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
             return EXIT_STATUS;
         }
         if stubs.0.is_null() {
+            (*store).vm.context.at_loop = 0;
             (*cx).status = vm::raise_error(store, crate::Error::msg("internal error: a function has no entry stub"));
             return EXIT_STATUS;
         }
@@ -181,6 +203,8 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
         to_array(base, &sig.params, array.as_mut_ptr());
         (*(*cx).stack).top = sp;
         let status = vm::enter(store, stubs.0, code, vmctx, array.as_mut_ptr());
+        // It may not have come to the code at all.
+        (*store).vm.context.at_loop = 0;
         finish(cx, status, sig, array.as_ptr(), base)
     }
 }

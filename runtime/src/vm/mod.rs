@@ -91,6 +91,7 @@ impl VmStore {
             store: null_mut(),
             raise: activation::raise as *const u8,
             meter,
+            at_loop: 0,
         };
         Self {
             context: Box::new(context),
