@@ -14,7 +14,7 @@ use crate::stubs::StubPlan;
 use crate::symbols::Symbol;
 use crate::trampoline::Stubs;
 use crate::translate::ModuleEnv;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::mpsc;
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::decode::{Decoded, FunctionToValidate, decode};
@@ -175,11 +175,44 @@ impl<'a> Session<'a> {
         loops.into_iter().for_each(|r| self.publish_one(r));
     }
 
-    /// Compiles one thing that was asked for.
+    /// Compiles a large function that was asked for. It may well run in this code to the end of the program, so what it calls often is
+    /// compiled with it, even if there is code for that: calls by ways took 5 % of the time of Lua's interpreter.
     fn answer_one(&mut self, request: TierRequest) {
-        if self.host.goes_on() {
-            self.answer(vec![request]);
+        if !self.host.goes_on() {
+            return;
         }
+        let all = match self.shared.interpreted.get(request.func.index()) {
+            Some(false) => self.with_callees(request),
+            _ => return self.answer(vec![request]),
+        };
+        let functions: Vec<_> = all.iter().map(|r| r.func).collect();
+        self.fill_library(&functions);
+        match self.piece(&all) {
+            Err(_) if all.len() > 1 => self.publish_one(request),
+            code => self.host.publish(TierCode { requests: all, code }),
+        }
+    }
+
+    /// A request and those for what the function calls, directly or not, and runs often, by function.
+    fn with_callees(&self, request: TierRequest) -> Vec<TierRequest> {
+        let size = |f: DefinedFuncIndex| self.bodies.get(f.index()).map_or(0, |(_, b)| b.range().end - b.range().start);
+        let mut room = size(request.func).max(4 * LARGE);
+        let mut all = BTreeSet::from([request.func]);
+        let mut open = VecDeque::from([request.func]);
+        while let Some(f) = open.pop_front() {
+            let calls = self.shared.graph.body(f).map_or(&[][..], |b| &b.calls);
+            for callee in calls.iter().filter_map(|c| self.module().defined_func(c.callee)) {
+                let compiled = self.shared.interpreted.get(callee.index()) == Some(&false);
+                let size = size(callee);
+                if compiled && size <= room.min(LARGE) && !all.contains(&callee) && self.host.is_warm(callee) {
+                    room -= size;
+                    all.insert(callee);
+                    open.push_back(callee);
+                }
+            }
+        }
+        let entry = |func| if func == request.func { request.entry } else { TierEntry::Start };
+        all.into_iter().map(|func| TierRequest { func, entry: entry(func) }).collect()
     }
 
     /// Makes a piece for a request, if somebody still wants it.
@@ -190,7 +223,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The code of functions, sorted by index, or of one loop.
+    /// The code of functions, sorted by index, with the entries that are asked for.
     fn piece(&self, requests: &[TierRequest]) -> Result<JitCode, CompileError> {
         let module = self.module();
         let mut tasks = Vec::with_capacity(requests.len());

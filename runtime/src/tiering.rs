@@ -210,6 +210,12 @@ impl Tiering {
         size > LARGE || (self.policy.wait && !size.is_multiple_of(2))
     }
 
+    /// Whether a function has code, or has run for a part of what makes it hot.
+    fn is_warm(&self, module: &ModuleInner, func: DefinedFuncIndex) -> bool {
+        let part = (self.policy.after / 16).max(1);
+        self.function(func).is_some() || module.interp.has_run(func, i64::from(self.policy.after) - i64::from(part))
+    }
+
     /// Asks for code, once; waits for it if that is the policy. Whether it was answered, with code or without.
     pub(crate) fn ask(&self, module: &Arc<ModuleInner>, func: DefinedFuncIndex, entry: TierEntry) -> bool {
         let Some(work) = self.work() else { return false };
@@ -327,6 +333,11 @@ impl TierHost for Host {
         state.queue.drain(..count).collect()
     }
 
+    fn is_warm(&self, func: DefinedFuncIndex) -> bool {
+        let module = self.module.upgrade();
+        module.is_some_and(|module| module.tier.as_ref().is_some_and(|tier| tier.is_warm(&module, func)))
+    }
+
     fn goes_on(&self) -> bool {
         self.work.lock().session != Session::Over
     }
@@ -346,6 +357,7 @@ impl TierHost for Host {
         }
         let mut state = self.work.lock();
         state.pieces += 1;
+        state.queue.retain(|r| !requests.contains(r));
         for request in requests {
             state.requests.insert(request, true);
         }

@@ -110,7 +110,13 @@ pub trait TierHost: Sync {
         true
     }
 
-    /// Takes over what was made, a part of what `next` asked for, or the stubs.
+    /// Whether a function runs often enough that calls of it should be direct.
+    fn is_warm(&self, func: DefinedFuncIndex) -> bool {
+        let _ = func;
+        false
+    }
+
+    /// Takes over what was made: a part of what `next` asked for, with what is called there, or the stubs.
     fn publish(&self, code: TierCode);
 }
 

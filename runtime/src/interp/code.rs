@@ -206,6 +206,11 @@ impl InterpModule {
         }
     }
 
+    /// Whether a function was counted down to a number, at least.
+    pub(crate) fn has_run(&self, func: DefinedFuncIndex, left: i64) -> bool {
+        self.funcs.get(func.index()).is_some_and(|f| i64::from(f.heat.load(Ordering::Relaxed)) <= left)
+    }
+
     /// A function type in slots. The address is stable.
     pub(super) fn sig(&self, env: &Module, ty: wasmc_environ::TypeIndex) -> &Sig {
         let types = self.types.get_or_init(|| env.types.iter().map(|_| OnceLock::new()).collect());
