@@ -162,7 +162,8 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
         }
     }
     module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
-    let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
+    let offsets = VMOffsets::new(&module, options.tunables.static_memory)
+        .ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     let plan = match options.emit {
         Emit::Clif => StubPlan::default(),
         Emit::Code(_) => StubPlan::new(&module, &facts, &interpreted),
@@ -416,6 +417,7 @@ impl Worker {
     fn compile(&mut self, shared: &Shared<'_>, symbol: Symbol, work: Work<'_>) -> Result<CompiledFunction, CompileError> {
         self.clear();
         let mut sites = Sites::default();
+        let is_body = !matches!(work, Work::Stub(_));
         match work {
             Work::Body(index, f) if shared.interpreted[index.index()] => {
                 self.allocations = validate_body(f, std::mem::take(&mut self.allocations))?;
@@ -437,6 +439,9 @@ impl Worker {
                 (self.context.func, sites) = body.code();
             }
             Work::Stub(symbol) => self.stub(shared, symbol)?,
+        }
+        if is_body {
+            opt::share_register(&mut self.context.func, shared.stubs.offsets, shared.stubs.env.is_x86_64);
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),

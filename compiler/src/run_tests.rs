@@ -33,7 +33,7 @@ impl Fixture {
         let wasm = wat::parse_str(text).unwrap();
         let jit = Jit { opt_level: OptLevel::Speed, jobs: Some(2), ..Jit::default() };
         let code = jit.compile(&wasm, &JitOptions { interpret, ..JitOptions::default() }).unwrap();
-        let offsets = VMOffsets::new(&code.meta.module).unwrap();
+        let offsets = VMOffsets::new(&code.meta.module, true).unwrap();
         let store = Box::new(VMStoreContext {
             last_exit_fp: 0,
             host_stack_limit: 0,
@@ -64,6 +64,11 @@ impl Fixture {
 
     fn vmctx(&mut self) -> *mut u8 {
         self.vmctx.as_mut_ptr().cast()
+    }
+
+    /// What code takes as its hidden parameter.
+    fn hidden(&mut self) -> *mut u8 {
+        self.vmctx().wrapping_add(self.offsets.hidden() as usize)
     }
 
     fn at(&self, offset: u32) -> *const u8 {
@@ -113,7 +118,7 @@ impl Fixture {
         let code = self.at(self.function(index).code_offset);
         // SAFETY: the entry stub has this signature, and is the one for the function's type.
         let entry: Entry = unsafe { std::mem::transmute(entry) };
-        entry(code, self.vmctx(), array.as_mut_ptr());
+        entry(code, self.hidden(), array.as_mut_ptr());
         array[0]
     }
 }
@@ -247,11 +252,11 @@ fn tail_call_left_to_the_stub() {
     f.bind(0, tail_array as *const c_void, std::ptr::null());
     let ty = f.code.meta.module.type_of(FuncIndex::from_u32(1)).clone();
     let mut args = [ValRaw::i32(-40)];
-    let vmctx = f.vmctx();
+    let hidden = f.hidden();
     let mut tail = VMTailCall {
         entry: f.at(f.stubs(&ty).tail_entry.unwrap()),
         code: f.at(f.function(1).code_offset),
-        ctx: vmctx,
+        ctx: hidden,
         args: args.as_mut_ptr(),
     };
     f.exits[0].data = (&raw mut tail).cast();

@@ -40,7 +40,8 @@ pub fn run(
 ) -> Result<(), CompileError> {
     let Decoded { module, functions } = decode(wasm, &options.features)?;
     let mut facts = pool::with_threads(jobs, || Ok(Facts::of(&functions)))?;
-    let offsets = VMOffsets::new(&module).ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
+    let offsets = VMOffsets::new(&module, options.tunables.static_memory)
+        .ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     // Any function may be called by the interpreter, and call it.
     let plan = StubPlan::new(&module, &facts, &vec![true; functions.len()]);
     // What is too large for native code on the other tiers is so here.

@@ -3,7 +3,7 @@
 //! left uncompiled. Each function here fills `func`, whose name and signature are set by `begin`.
 
 use crate::symbols::{StubKind, Symbol};
-use crate::translate::{ModuleEnv, clif_type as abi_type, trap_code};
+use crate::translate::{ModuleEnv, clif_type as abi_type, context_of, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, InstBuilder, MemFlagsData, SigRef, Signature, StackSlotData, StackSlotKind, Type, UserFuncName, Value, types,
@@ -89,7 +89,7 @@ impl Stubs<'_> {
         let signature = self.module.type_of(index).abi();
         let mut b = begin(func, context, symbol, self.env.abi_signature(&signature));
         let params = params(&b);
-        let vmctx = params[0];
+        let vmctx = context_of(&mut b.0, self.offsets, params[0]);
         if let (Symbol::Elsewhere(_), Some(defined)) = (symbol, self.module.defined_func(index)) {
             let (native, none) = (b.0.create_block(), b.0.create_block());
             b.0.set_cold_block(none);
@@ -218,8 +218,9 @@ impl Stubs<'_> {
         let mut b = begin(func, context, Symbol::ImportThunk(index), signature.clone());
         let mut arguments = params(&b);
         let import = self.offsets.imported_function(index) as i32;
-        let code = b.load_pointer(arguments[0], import + offsets::IMPORT_CODE);
-        arguments[0] = b.load_pointer(arguments[0], import + offsets::IMPORT_CTX);
+        let vmctx = context_of(&mut b.0, self.offsets, arguments[0]);
+        let code = b.load_pointer(vmctx, import + offsets::IMPORT_CODE);
+        arguments[0] = b.load_pointer(vmctx, import + offsets::IMPORT_CTX);
         let callee = b.0.import_signature(signature);
         b.0.ins().return_call_indirect(callee, code, &arguments);
         b.finish(self.isa);

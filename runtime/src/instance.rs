@@ -16,7 +16,7 @@ use crate::store::{StoreId, StoreOpaque};
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
-use crate::vm::memory::MemoryStorage;
+use crate::vm::memory::{MemoryStorage, Reservation};
 use crate::vm::table::TableStorage;
 use anyhow::Context as _;
 use std::alloc::{Layout, dealloc};
@@ -28,13 +28,15 @@ use wasmc_environ::types::{GlobalType, RefKind};
 use wasmc_environ::vmlayout::*;
 use wasmc_environ::*;
 
-/// What the store keeps of an instance. The `VMContext` is an allocation of its own: it starts with a `VMContextHead`,
-/// and `module.offsets` says what follows.
+/// What the store keeps of an instance. The `VMContext` lies in front of memory 0 or is an allocation of its own: it starts with a
+/// `VMContextHead`, and `module.offsets` says what follows.
 #[repr(C)]
 pub(crate) struct InstanceData {
     pub(crate) vmctx: *mut VMContextHead,
     pub(crate) module: Arc<ModuleInner>,
     pub(crate) store: *mut StoreOpaque,
+    /// The address space of memory 0 and of the `VMContext` in front of it, until that memory is made.
+    pub(crate) reservation: Option<Reservation>,
     /// By `DefinedMemoryIndex`.
     pub(crate) memories: Vec<InstanceMemory>,
     /// By `DefinedTableIndex`; `None` where the table is closed.
@@ -98,6 +100,10 @@ impl InstanceMemory {
 
 impl Drop for InstanceData {
     fn drop(&mut self) {
+        if self.module.offsets.memory_behind().is_some() {
+            // It goes with the memory behind it.
+            return;
+        }
         // SAFETY: instantiation allocated it with this layout, and only this frees it.
         unsafe { dealloc(self.vmctx.cast(), vmctx_layout(&self.module)) }
     }

@@ -19,7 +19,7 @@ use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
 use crate::types::ExternType;
-use crate::vm::memory::{MemoryConfig, MemoryStorage};
+use crate::vm::memory::{MemoryConfig, MemoryStorage, Reservation};
 use crate::vm::table::TableStorage;
 use crate::vm::{self};
 use anyhow::{Context as _, bail, ensure};
@@ -276,8 +276,15 @@ fn memory_fits(wanted: MemoryType, found: MemoryType) -> bool {
 /// An instance in the store, with nothing in it but the head of its `VMContext`.
 unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<*mut InstanceData> {
     let layout = vmctx_layout(&module);
-    // SAFETY: the layout has at least the size of the head.
-    let vmctx = unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>();
+    let reservation = match module.offsets.memory_behind() {
+        None => None,
+        Some(size) => Some(Reservation::new(size as usize)?),
+    };
+    let vmctx = match &reservation {
+        Some(reservation) => reservation.memory().wrapping_sub(layout.size()).cast::<VMContextHead>(),
+        // SAFETY: the layout has at least the size of the head.
+        None => unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>(),
+    };
     ensure!(!vmctx.is_null(), "cannot allocate {} bytes for an instance: out of memory", layout.size());
     let env = module.env.clone();
     let type_ids = module.type_ids.as_ptr();
@@ -285,6 +292,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         vmctx,
         module,
         store,
+        reservation,
         memories: Vec::new(),
         tables: Vec::new(),
         imported_memories: Vec::new(),
@@ -373,7 +381,9 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
                         bind_host(this, (*(*func_ref).ctx.cast::<VMExitContext>()).data.cast(), index, cost(wanted));
                     } else {
                         let stubs = &module.import_stubs[index.index()];
-                        if (*func_ref).ctx != (*func_ref).vmctx
+                        let owner = (*func_ref).vmctx.cast::<VMContextHead>();
+                        let owners = &(*crate::instance::instance(owner)).module;
+                        if (*func_ref).ctx != owners.hidden(owner)
                             && let Some(code) = exit_code(&*(*func_ref).ctx.cast(), stubs)
                         {
                             // A function without native code: from now on there are stubs for it.
@@ -454,7 +464,7 @@ unsafe fn func_refs(this: *mut InstanceData) {
         for (i, t) in module.func_refs.iter().enumerate() {
             let code = std::ptr::with_exposed_provenance(t.code);
             let (type_id, kind, func_index) = (t.type_id, t.kind, t.func_index);
-            refs.add(i).write(VMFuncRef { code, ctx: vmctx.cast(), vmctx: vmctx.cast(), type_id, kind, func_index, reserved: 0 });
+            refs.add(i).write(VMFuncRef { code, ctx: module.hidden(vmctx), vmctx: vmctx.cast(), type_id, kind, func_index, reserved: 0 });
         }
         if matches!(module.code, Code::Loaded(_)) {
             return;
@@ -502,7 +512,8 @@ unsafe fn memories(this: *mut InstanceData) -> Result<()> {
                 continue;
             }
             (*account).acquire_memory(ty)?;
-            let memory = MemoryStorage::new(ty, &config, image)?;
+            let reservation = module.offsets.lies_behind(module.env.memory_index(index)).then(|| (*this).reservation.take()).flatten();
+            let memory = MemoryStorage::place(ty, &config, image, reservation)?;
             *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
             (*this).memories.push(InstanceMemory::Own(memory));
         }

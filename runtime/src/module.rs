@@ -21,7 +21,7 @@ use wasmc_environ::decode::decode_and_validate;
 use wasmc_environ::jit::JitOptions;
 use wasmc_environ::module::{EntityIndex, Module as EnvModule};
 use wasmc_environ::types::*;
-use wasmc_environ::vmlayout::FuncKind;
+use wasmc_environ::vmlayout::{FuncKind, VMContextHead};
 use wasmc_environ::vmoffsets::VMOffsets;
 use wasmc_environ::*;
 
@@ -99,7 +99,7 @@ impl ModuleInner {
         if let Code::Loaded(code) = &code {
             registry.register_stubs(code);
         }
-        let offsets = VMOffsets::new(&env).context("the module has more imports, globals and functions than fit 2 GiB")?;
+        let offsets = VMOffsets::new(&env, static_memory).context("the module has more imports, globals and functions than fit 2 GiB")?;
         let import_stubs = import_stubs(&env, &code);
         let func_refs = func_refs(&env, &code, &type_ids);
         let name = env.name.clone().or(name);
@@ -135,6 +135,12 @@ impl ModuleInner {
             this._types = types;
         }
         Ok(this)
+    }
+
+    /// What the module's code takes as its hidden parameter, in the instance with this `VMContext`.
+    #[inline]
+    pub(crate) fn hidden(&self, vmctx: *mut VMContextHead) -> *mut u8 {
+        vmctx.cast::<u8>().wrapping_add(self.offsets.hidden() as usize)
     }
 
     /// The WebAssembly binary; `None` if the artifact was stripped of it.

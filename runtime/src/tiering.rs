@@ -407,7 +407,7 @@ unsafe fn adopt_new(this: *mut InstanceData, module: &Arc<ModuleInner>, native: 
                 if module.env.func_ref(index).is_some() {
                     let reference = ops::func_ref(vmctx, index);
                     (*reference).code = code;
-                    (*reference).ctx = vmctx.cast();
+                    (*reference).ctx = module.hidden(vmctx);
                     (*reference).kind = FuncKind::Compiled as u32;
                 }
             }

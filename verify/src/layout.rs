@@ -43,12 +43,14 @@ struct Group {
 /// The layout of a module's `VMContext`.
 pub struct Layout {
     groups: Vec<Group>,
+    /// How far behind the start of the `VMContext` memory 0 begins, if it lies right behind it.
+    pub memory_behind: Option<i32>,
 }
 
 impl Layout {
     /// The layout, or `None` if the module is too large to have one.
-    pub fn new(m: &Module) -> Option<Self> {
-        let o = VMOffsets::new(m)?;
+    pub fn new(m: &Module, static_memory: bool) -> Option<Self> {
+        let o = VMOffsets::new(m, static_memory)?;
         let defined = |all: usize, imported: u32| all as u32 - imported;
         let size = |n: usize| n as u32;
         let head = |offset: i32, field: fn(&Module, u32) -> Field| Group { start: offset as u32, step: 8, count: 1, field };
@@ -97,7 +99,7 @@ impl Layout {
         });
         groups.retain(|g| g.count != 0);
         groups.sort_by_key(|g| g.start);
-        Some(Self { groups })
+        Some(Self { groups, memory_behind: o.memory_behind().map(|at| at as i32) })
     }
 
     /// The field at an offset, and how far into it that is.

@@ -116,7 +116,9 @@ impl<'a> Program<'a> {
     pub fn new(contents: &'a ArtifactContents, meta: &'a ArtifactMeta) -> Result<Self, Finding> {
         let general = |problem: String| Finding { offset: None, function: String::new(), problem };
         let module = &meta.module;
-        let layout = Layout::new(module).ok_or_else(|| general("the module needs a `VMContext` of more than 2 GiB".into()))?;
+        let static_memory = contents.tunables().iter().any(|t| t == "static-memory");
+        let layout =
+            Layout::new(module, static_memory).ok_or_else(|| general("the module needs a `VMContext` of more than 2 GiB".into()))?;
         let header = contents.header();
         let (rodata, text) = (header.sections[SectionKind::RoData as usize], header.sections[SectionKind::Text as usize]);
         let before = match rodata.size {

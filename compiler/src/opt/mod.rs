@@ -3,6 +3,7 @@
 
 pub mod call_graph;
 pub mod inlining;
+mod memory_base;
 pub mod model;
 pub mod sites;
 
@@ -11,4 +12,5 @@ mod tests;
 
 pub use call_graph::{BodyFacts, CallGraph, Scanner};
 pub use inlining::Library;
+pub use memory_base::share_register;
 pub use model::Inlining;

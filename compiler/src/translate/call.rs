@@ -47,7 +47,7 @@ impl FuncTranslator<'_, '_> {
         let index = FuncIndex::from_u32(index);
         let module = self.env.module;
         let callee = if module.defined_func(index).is_some() {
-            Callee { code: Code::Symbol(self.defined_function(index)), ctx: self.vmctx, reference: None }
+            Callee { code: Code::Symbol(self.defined_function(index)), ctx: self.hidden, reference: None }
         } else {
             let import = self.env.offsets.imported_function(index) as i32;
             let flags = self.constant();
@@ -114,7 +114,7 @@ impl FuncTranslator<'_, '_> {
         }
         let code = self.builder.ins().sload32(flags, entry, ENTRY_CODE);
         let code = self.builder.ins().iadd(base, code);
-        Some(Callee { code: Code::Address(code), ctx: self.vmctx, reference: None })
+        Some(Callee { code: Code::Address(code), ctx: self.hidden, reference: None })
     }
 
     fn check_closed_type(&mut self, entry: Value, flags: MemFlagsData, wanted: TypeIndex) {

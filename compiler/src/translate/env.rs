@@ -2,8 +2,9 @@
 //! options that change code, and facts about the target. Read-only, so that all threads use the same one. The
 //! signatures of `docs/abi.md` are made here, for the translator as well as for the stubs.
 
-use cranelift_codegen::ir::{self, AbiParam, types};
+use cranelift_codegen::ir::{self, AbiParam, InstBuilder, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::FunctionBuilder;
 use wasmc_environ::branch_hints::BranchHints;
 use wasmc_environ::builtins::{Builtin, BuiltinType};
 use wasmc_environ::const_expr::{ConstExpr, ConstOp};
@@ -92,6 +93,15 @@ impl<'a> ModuleEnv<'a> {
         signature.params.extend(s.params.iter().map(|t| AbiParam::new(builtin_type(*t))));
         signature.returns.extend(s.result.map(|t| AbiParam::new(builtin_type(t))));
         signature
+    }
+}
+
+/// The `VMContext` that the hidden parameter of a function of the module leads to. The difference becomes part of the offsets of what is
+/// read and written there.
+pub fn context_of(builder: &mut FunctionBuilder<'_>, offsets: &VMOffsets, hidden: Value) -> Value {
+    match offsets.hidden() {
+        0 => hidden,
+        distance => builder.ins().iadd_imm_s(hidden, -i64::from(distance)),
     }
 }
 

@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use wasmc_environ::MemoryIndex;
 use wasmc_environ::types::MemoryType;
 use wasmc_environ::vmlayout::offsets;
-use wasmc_environ::vmoffsets::MemoryPlace;
+use wasmc_environ::vmoffsets::{HIDDEN_IN_MEMORY, MemoryPlace};
 use wasmparser::{MemArg, MemArgTarget};
 
 /// How the bytes of an access become a value.
@@ -85,8 +85,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Whether accesses rely on the memory's reservation instead of checks.
     fn is_static(&self, memory: MemoryIndex) -> bool {
-        let ty = self.memory_type(memory);
-        self.env.tunables.static_memory && !ty.memory64 && ty.page_size_log2 == 16
+        self.env.tunables.static_memory && self.memory_type(memory).can_be_static()
     }
 
     pub(super) fn memory_type(&self, memory: MemoryIndex) -> &MemoryType {
@@ -105,9 +104,15 @@ impl FuncTranslator<'_, '_> {
             return *base;
         }
         let flags = self.constant();
-        let (entry, vmctx, env) = (self.entry(), self.vmctx, self.env);
-        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(entry);
+        let (entry, hidden, vmctx, env) = (self.entry(), self.hidden, self.vmctx, self.env);
+        let context = self.builder.func.dfg.value_def(vmctx).inst();
+        let cursor = FuncCursor::new(self.builder.func);
+        let mut cursor = match context {
+            Some(inst) => cursor.after_inst(inst),
+            None => cursor.at_first_insertion_point(entry),
+        };
         let base = match env.offsets.memory_place(env.module, memory) {
+            _ if env.offsets.lies_behind(memory) => cursor.ins().iadd_imm_s(hidden, -i64::from(HIDDEN_IN_MEMORY)),
             MemoryPlace::Here(offset) => cursor.ins().load(types::I64, flags, vmctx, offset as i32 + offsets::MEMORY_BASE),
             MemoryPlace::Behind(offset) => {
                 let definition = cursor.ins().load(types::I64, flags, vmctx, offset as i32);

@@ -37,7 +37,7 @@ mod robust_tests;
 #[cfg(test)]
 mod tests;
 
-pub use env::{ModuleEnv, clif_type};
+pub use env::{ModuleEnv, clif_type, context_of};
 pub use trap::{from_clif, trap_code};
 
 use crate::symbols::Symbol;
@@ -197,7 +197,9 @@ pub(super) struct FuncTranslator<'a, 'm> {
     body: &'a FunctionBody<'a>,
     /// Byte offset of the current operator in the module.
     pub(super) offset: u64,
-    /// The hidden parameter.
+    /// The hidden parameter: `VMOffsets::hidden` bytes behind the start of the `VMContext`.
+    pub(super) hidden: Value,
+    /// The instance's `VMContext`.
     pub(super) vmctx: Value,
     /// Whether the current operator can be reached. If not, only the control constructs are followed.
     pub(super) reachable: bool,
@@ -245,7 +247,8 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         builder.ensure_inserted_block();
-        let vmctx = builder.block_params(entry)[0];
+        let hidden = builder.block_params(entry)[0];
+        let vmctx = context_of(&mut builder, env.offsets, hidden);
         // Without a region, the stores before each call would hide every other store from the alias analysis.
         builder.make_stack_map_alias_region(Box::new(|set, _, _, _| Some(region::Region::roots(set))));
         Self {
@@ -253,6 +256,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             env,
             body,
             offset: 0,
+            hidden,
             vmctx,
             reachable: true,
             dead_depth: 0,

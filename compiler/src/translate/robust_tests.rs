@@ -197,7 +197,7 @@ fn invalid_and_unsupported_functions_are_errors() {
     let mut func = ir::Function::new();
     for (wasm, fails) in [(&bad, true), (&good, false), (&bad, true), (&good, false)] {
         let Decoded { module, functions } = decode(wasm, &Features::default()).unwrap();
-        let (offsets, tunables) = (VMOffsets::new(&module).unwrap(), Tunables::default());
+        let (offsets, tunables) = (VMOffsets::new(&module, true).unwrap(), Tunables::default());
         let env = ModuleEnv::new(&module, &offsets, &tunables, &*isa);
         let f = functions.into_iter().next().unwrap();
         assert_eq!(translate_function(&env, &mut cx, DefinedFuncIndex::from_u32(0), f, &mut func).is_err(), fails);

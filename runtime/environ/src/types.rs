@@ -262,6 +262,11 @@ impl MemoryType {
         self.limits.min.checked_shl(self.page_size_log2.into()).filter(|b| b >> self.page_size_log2 == self.limits.min)
     }
 
+    /// Whether code may rely on the memory's reservation instead of checks, if it is made to.
+    pub fn can_be_static(&self) -> bool {
+        !self.memory64 && self.page_size_log2 == 16
+    }
+
     /// The greatest number of pages that the type and its address width allow.
     pub fn max_pages(&self) -> u64 {
         let bits = if self.memory64 { 64 } else { 32 };

@@ -1,5 +1,8 @@
 //! Where the parts of a module's `VMContext` lie. The head is fixed (`vmlayout::VMContextHead`); what follows depends
-//! on how many imports and definitions the module has. Memories come first, so that their offsets fit one byte.
+//! on how many imports and definitions the module has.
+//!
+//! If the module defines a static memory 0, that memory begins right where the `VMContext` ends, so that code needs one register to reach
+//! both. Globals and memories come last, because offsets of up to 128 bytes before the memory take a byte.
 
 use crate::index::*;
 use crate::module::Module;
@@ -20,7 +23,13 @@ pub struct VMOffsets {
     tags: u32,
     func_refs: u32,
     size: u32,
+    memory_behind: bool,
 }
+
+/// How far into memory 0 the hidden parameter of code points, if the memory lies right behind the `VMContext`. It is not 0 so that the base
+/// that code keeps and the parameter that it hands on are two values: the register allocator ties whatever is a parameter of calls to that
+/// parameter's register.
+pub const HIDDEN_IN_MEMORY: u32 = 8;
 
 /// Where a memory's `VMMemoryDefinition` is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -42,8 +51,9 @@ macro_rules! accessors {
 }
 
 impl VMOffsets {
-    /// The layout for a module; `None` if it would exceed 2 GiB.
-    pub fn new(module: &Module) -> Option<Self> {
+    /// The layout for a module whose code relies on reservations of memories if `static_memory` says so
+    /// (`Tunables::static_memory`); `None` if it would exceed 2 GiB.
+    pub fn new(module: &Module, static_memory: bool) -> Option<Self> {
         let mut at = size_of::<VMContextHead>() as u64;
         let mut place = |count: usize, size: usize, align: u64| {
             at = at.next_multiple_of(align);
@@ -52,18 +62,20 @@ impl VMOffsets {
             start as u32
         };
         let imported = |n: u32| n as usize;
-        let memories = place(module.memories.len() - imported(module.num_imported_memories), size_of::<VMMemoryDefinition>(), 8);
-        let imported_memories = place(imported(module.num_imported_memories), 8, 8);
-        let tables = place(module.tables.len() - imported(module.num_imported_tables), size_of::<VMTableDefinition>(), 8);
+        let func_refs = place(module.escaping.len(), size_of::<VMFuncRef>(), 8);
+        let tags = place(module.tags.len() - imported(module.num_imported_tags), size_of::<VMTagDefinition>(), 8);
         let imported_functions = place(imported(module.num_imported_functions), size_of::<VMFunctionImport>(), 8);
         let imported_tables = place(imported(module.num_imported_tables), 8, 8);
         let imported_globals = place(imported(module.num_imported_globals), 8, 8);
         let imported_tags = place(imported(module.num_imported_tags), 8, 8);
+        let imported_memories = place(imported(module.num_imported_memories), 8, 8);
+        let tables = place(module.tables.len() - imported(module.num_imported_tables), size_of::<VMTableDefinition>(), 8);
+        let memories = place(module.memories.len() - imported(module.num_imported_memories), size_of::<VMMemoryDefinition>(), 8);
         let globals = place(module.globals.len() - imported(module.num_imported_globals), size_of::<VMGlobalDefinition>(), 16);
-        let tags = place(module.tags.len() - imported(module.num_imported_tags), size_of::<VMTagDefinition>(), 8);
-        let func_refs = place(module.escaping.len(), size_of::<VMFuncRef>(), 8);
         let end = at.next_multiple_of(16);
-        let size = u32::try_from(end).ok().filter(|s| *s <= i32::MAX as u32)?;
+        let size = u32::try_from(end).ok().filter(|s| *s <= i32::MAX as u32 - HIDDEN_IN_MEMORY)?;
+        let memory_behind =
+            module.num_imported_memories == 0 && module.memories.first().is_some_and(|m| static_memory && m.can_be_static() && !m.shared);
         Some(Self {
             memories,
             imported_memories,
@@ -76,6 +88,7 @@ impl VMOffsets {
             tags,
             func_refs,
             size,
+            memory_behind,
         })
     }
 
@@ -116,5 +129,21 @@ impl VMOffsets {
     /// Size of the whole `VMContext`.
     pub fn size(&self) -> u32 {
         self.size
+    }
+
+    /// How far behind the start of the `VMContext` the hidden parameter of the module's code points: 0, or `HIDDEN_IN_MEMORY` bytes into
+    /// memory 0, if that lies right behind it.
+    pub fn hidden(&self) -> u32 {
+        self.memory_behind().map_or(0, |distance| distance + HIDDEN_IN_MEMORY)
+    }
+
+    /// How far behind the start of the `VMContext` memory 0 begins, if it lies right behind it: the size.
+    pub fn memory_behind(&self) -> Option<u32> {
+        self.memory_behind.then_some(self.size)
+    }
+
+    /// Whether a memory is the one that lies right behind the `VMContext`.
+    pub fn lies_behind(&self, memory: MemoryIndex) -> bool {
+        self.memory_behind && memory.as_u32() == 0
     }
 }

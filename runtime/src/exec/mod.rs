@@ -51,13 +51,13 @@ impl Callee {
                         (None, _) => of_reference((*crate::ops::function_import(vmctx, func)).func_ref),
                         (Some(defined), Code::Loaded(code)) if code.is_compiled(defined) => Target::Compiled {
                             code: code.function_code(defined),
-                            ctx: vmctx.cast(),
+                            ctx: module.hidden(vmctx),
                             type_id: module.type_ids[module.env.functions[func.index()].index()],
                         },
                         (Some(defined), _) => match native_entry(vmctx, defined) {
                             Some(code) => {
                                 let type_id = module.type_ids[module.env.functions[func.index()].index()];
-                                Target::Compiled { code, ctx: vmctx.cast(), type_id }
+                                Target::Compiled { code, ctx: module.hidden(vmctx), type_id }
                             }
                             None => Target::Interpreted { vmctx, func },
                         },

@@ -266,7 +266,7 @@ unsafe fn leave_tail_call(cx: *mut Cx, callee: Callee, args: *const u64, sig: &S
                 let module = module_of(vmctx.cast());
                 let ty = module.type_ids[module.env.functions[func.index()].index()];
                 match (module.env.defined_func(func), &module.code) {
-                    (Some(defined), crate::code::Code::Loaded(code)) => (code.function_code(defined), vmctx.cast(), ty),
+                    (Some(defined), crate::code::Code::Loaded(code)) => (code.function_code(defined), module.hidden(vmctx.cast()), ty),
                     _ => {
                         let f = (*ops::function_import(vmctx, func)).func_ref;
                         if (*f).kind != FuncKind::Compiled as u32 {

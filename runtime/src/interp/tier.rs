@@ -163,6 +163,7 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
     unsafe {
         let (store, vmctx) = ((*cx).store, (*cx).vmctx);
         let module = module_of(vmctx);
+        let hidden = module.hidden(vmctx.cast());
         let func = &*frame_func(sp);
         let ty = module.env.functions[module.env.func_index(func.index).index()];
         let (sig, type_id) = (module.interp.sig(&module.env, ty), module.type_ids[ty.index()]);
@@ -184,7 +185,7 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
             }
             // Never empty, so that it is somewhere.
             vm.tail_args.push(ValRaw::default());
-            vm.context.tail = VMTailCall { entry: stubs.1, code, ctx: vmctx, args: vm.tail_args.as_mut_ptr() };
+            vm.context.tail = VMTailCall { entry: stubs.1, code, ctx: hidden, args: vm.tail_args.as_mut_ptr() };
             vm.context.at_loop = u64::from(in_loop);
         }
         // The native frame takes the place of this one.
@@ -202,7 +203,7 @@ unsafe fn enter(cx: *mut Cx, sp: Sp, native: &Native, in_loop: bool) -> u64 {
         let mut array: SmallVec<[ValRaw; 16]> = SmallVec::from_elem(ValRaw::default(), length);
         to_array(base, &sig.params, array.as_mut_ptr());
         (*(*cx).stack).top = sp;
-        let status = vm::enter(store, stubs.0, code, vmctx, array.as_mut_ptr());
+        let status = vm::enter(store, stubs.0, code, hidden, array.as_mut_ptr());
         // It may not have come to the code at all.
         (*store).vm.context.at_loop = 0;
         finish(cx, status, sig, array.as_ptr(), base)

@@ -2,7 +2,7 @@
 //! every address that code can form lies in the reservation, so that code needs no checks; a dynamic one reserves less,
 //! and code compares addresses with the current length. In both the base never moves: growth changes protections.
 //!
-//! Address space, low to high: guard | accessible part (the image of the artifact, if any, then zero pages) | the rest of
+//! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (the image of the artifact, if any, then zero pages) | the rest of
 //! the reservation | guard. An image that begins at 0 makes three kernel mappings of it, for neighbouring reservations
 //! share the inaccessible ones; an image further up makes a fourth.
 
@@ -105,6 +105,30 @@ pub(crate) enum MemoryError {
     },
 }
 
+/// Address space of a static memory with room in front of the memory's first byte, accessible and zero.
+pub(crate) struct Reservation {
+    map: Mmap,
+    base: usize,
+}
+
+impl Reservation {
+    /// Reserves the address space, with `front` bytes in front of the memory.
+    pub(crate) fn new(front: usize) -> Result<Self, MemoryError> {
+        let allocate = |source| MemoryError::Allocate { bytes: front as u64, source };
+        let pages = round_to_pages(front as u64).ok_or(allocate(rustix::io::Errno::NOMEM))?;
+        let (map, base) = reserve_static(pages)?;
+        if pages != 0 {
+            map.make_accessible(base - pages..base).map_err(allocate)?;
+        }
+        Ok(Self { map, base })
+    }
+
+    /// The first byte of the memory.
+    pub(crate) fn memory(&self) -> *mut u8 {
+        self.map.as_ptr().wrapping_add(self.base)
+    }
+}
+
 /// A linear memory.
 pub(crate) struct MemoryStorage {
     map: Mmap,
@@ -124,11 +148,21 @@ pub(crate) struct MemoryStorage {
 impl MemoryStorage {
     /// Whether code relies on the reservation for a memory of this type (`compiler` decides by the same rule).
     pub(crate) fn is_static_type(ty: &MemoryType, static_memory: bool) -> bool {
-        static_memory && !ty.memory64 && ty.page_size_log2 == 16
+        static_memory && ty.can_be_static()
     }
 
     /// A memory of the initial size, zero but for its image.
     pub(crate) fn new(ty: &MemoryType, config: &MemoryConfig, image: Option<MemoryImageSource<'_>>) -> Result<Self, MemoryError> {
+        Self::place(ty, config, image, None)
+    }
+
+    /// The same; a static memory comes to lie in the reservation, if there is one.
+    pub(crate) fn place(
+        ty: &MemoryType,
+        config: &MemoryConfig,
+        image: Option<MemoryImageSource<'_>>,
+        reservation: Option<Reservation>,
+    ) -> Result<Self, MemoryError> {
         let too_large =
             || MemoryError::TooLarge { pages: ty.limits.min, page_size: 1 << ty.page_size_log2.min(63), limit: config.max_bytes };
         let length = ty.min_bytes().filter(|b| *b <= config.max_bytes && ty.limits.min <= ty.max_pages()).ok_or_else(too_large)?;
@@ -136,7 +170,13 @@ impl MemoryStorage {
         let accessible = round_to_pages(length as u64).ok_or_else(too_large)?;
         let max_pages = ty.max_pages().min(config.max_bytes >> ty.page_size_log2);
         let is_static = Self::is_static_type(ty, config.static_memory);
-        let (map, base, capacity) = if is_static { reserve_static()? } else { reserve_dynamic(ty, accessible, max_pages)? };
+        let (map, base, capacity) = match (is_static, reservation) {
+            (true, reservation) => {
+                let Reservation { map, base } = reservation.map_or_else(|| Reservation::new(0), Ok)?;
+                (map, base, STATIC_CAPACITY)
+            }
+            (false, _) => reserve_dynamic(ty, accessible, max_pages)?,
+        };
         let memory = Self { map, base, capacity, accessible, length, max_pages, page_size_log2: ty.page_size_log2, is_static };
         memory.fill(image)?;
         Ok(memory)
@@ -252,16 +292,20 @@ impl MemoryStorage {
     }
 }
 
-/// Address space for a static memory: index and offset of 32 bits each, and the guards.
-fn reserve_static() -> Result<(Mmap, usize, usize), MemoryError> {
+/// What a static memory can grow to.
+const STATIC_CAPACITY: usize = 4 << 30;
+
+/// Address space for a static memory: index and offset of 32 bits each, and the guards; and how far into it the memory begins, with
+/// `front` bytes between the guard and that place.
+fn reserve_static(front: usize) -> Result<(Mmap, usize), MemoryError> {
     const GUARD: usize = MEMORY_GUARD as usize;
     // Reading 16 bytes at the greatest index and offset ends inside the guard behind the reservation.
     const _: () = assert!(MEMORY_GUARD >= 16 && STATIC_MEMORY_RESERVATION >= 2 * (u32::MAX as u64));
-    let total = STATIC_MEMORY_RESERVATION as usize + BASE_ALIGNMENT + 2 * GUARD;
+    let total = STATIC_MEMORY_RESERVATION as usize + BASE_ALIGNMENT + 2 * GUARD + front;
     let map = Mmap::reserve(total).map_err(|source| MemoryError::ReserveStatic { bytes: total as u64, source })?;
     let start = map.as_ptr().addr();
-    let base = (start + GUARD).next_multiple_of(BASE_ALIGNMENT) - start;
-    Ok((map, base, 4 << 30))
+    let base = (start + GUARD + front).next_multiple_of(BASE_ALIGNMENT) - start;
+    Ok((map, base))
 }
 
 /// Address space for a memory whose accesses are checked: as much as it is likely to grow to, less if there is less.

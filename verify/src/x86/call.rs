@@ -65,7 +65,7 @@ impl Prover<'_> {
                     return Err("a check for a type that does not exist".into());
                 }
                 let signature = self.signature_of(ty)?;
-                if hidden(&signature) != Kind::VmCtx(0) {
+                if hidden(&signature) != self.own_hidden() {
                     return wrong();
                 }
                 Ok(Callee::Wasm(signature))
@@ -210,7 +210,7 @@ impl Prover<'_> {
         };
         match entry.role {
             Role::Function(_) | Role::Uncompiled(_) | Role::Thunk(_) => {
-                if s.regs[entry.signature.hidden as usize].kind != Kind::VmCtx(0) {
+                if s.regs[entry.signature.hidden as usize].kind != self.own_hidden() {
                     return Err("a call with another hidden parameter than the instance".into());
                 }
                 Ok(Callee::Wasm(entry.signature.clone()))

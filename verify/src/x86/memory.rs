@@ -10,6 +10,7 @@ use iced_x86::{Instruction, Register};
 use wasmc_environ::builtins::BUILTINS;
 use wasmc_environ::limits::{MEMORY_GUARD, STATIC_MEMORY_RESERVATION};
 use wasmc_environ::vmlayout::{EXN_PAYLOAD_OFFSET, VMFuncRef, offsets};
+use wasmc_environ::vmoffsets::HIDDEN_IN_MEMORY;
 use wasmc_environ::{MemoryIndex, TagIndex, TrapCode, TypeIndex};
 
 /// An address: a value and a distance.
@@ -81,7 +82,10 @@ impl Prover<'_> {
             // A single address is exact, whatever the sums on the way to it are.
             Kind::Heap { memory, low, high } if low == high => {
                 let at = low.wrapping_add(n);
-                Kind::Heap { memory, low: at, high: at }
+                match self.in_context(memory, at) {
+                    Some(field) => self.field_address(field),
+                    None => Kind::Heap { memory, low: at, high: at },
+                }
             }
             Kind::Heap { memory, low, high } => match (low.checked_add(n), high.checked_add(n)) {
                 (Some(low), Some(high)) => Kind::Heap { memory, low, high },
@@ -101,6 +105,29 @@ impl Prover<'_> {
                 if ty.min_bytes().is_some_and(|min| less <= min) { Kind::Length { memory, less } } else { Kind::Top }
             }
             _ => Kind::Top,
+        }
+    }
+
+    /// What the module's functions take as their hidden parameter.
+    pub(super) fn own_hidden(&self) -> Kind {
+        let at = i64::from(HIDDEN_IN_MEMORY);
+        self.program.layout.memory_behind.map_or(Kind::VmCtx(0), |_| Kind::Heap { memory: 0, low: at, high: at })
+    }
+
+    /// What place of the `VMContext` it is that lies before the base of a memory, if the memory lies right behind it.
+    fn in_context(&self, memory: u32, at: i64) -> Option<i32> {
+        let distance = self.program.layout.memory_behind.filter(|_| memory == 0)?;
+        i32::try_from(i64::from(distance) + at).ok().filter(|field| (0..distance).contains(field))
+    }
+
+    /// The address, from the `VMContext` if it lies there.
+    fn from_context(&self, a: Address) -> Address {
+        match a.base.kind {
+            Kind::Heap { memory, low, high } if low == high => match self.in_context(memory, low.wrapping_add(a.offset)) {
+                Some(field) => Address { base: Val { kind: Kind::VmCtx(0), sym: 0 }, offset: field.into() },
+                None => a,
+            },
+            _ => a,
         }
     }
 
@@ -137,7 +164,7 @@ impl Prover<'_> {
         }
         let zero = Val { kind: Kind::Const(0), sym: 0 };
         let base = register(i.memory_base()).map_or(zero, |r| s.regs[r.number()]);
-        let Some(index) = register(i.memory_index()) else { return Ok(Address { base, offset: displacement }) };
+        let Some(index) = register(i.memory_index()) else { return Ok(self.from_context(Address { base, offset: displacement })) };
         let index = s.regs[index.number()];
         let factor = u64::from(i.memory_index_scale());
         // The index of a jump table, and types by the number in a closed table.
@@ -156,8 +183,14 @@ impl Prover<'_> {
             return Ok(Address { base: Val { kind: Kind::EntryTypePlace { table, index }, sym: 0 }, offset: 0 });
         }
         let index = Val { kind: self.scaled(index, factor), sym: if factor == 1 { index.sym } else { 0 } };
+        // A field is found by the whole sum.
+        if let Kind::Const(c) = index.kind
+            && !matches!(base.kind, Kind::Const(_))
+        {
+            return Ok(self.from_context(Address { base, offset: displacement.wrapping_add(c as i64) }));
+        }
         let kind = self.add(base, index);
-        Ok(Address { base: Val { kind, sym: 0 }, offset: displacement })
+        Ok(self.from_context(Address { base: Val { kind, sym: 0 }, offset: displacement }))
     }
 
     /// The address as a value.
@@ -168,7 +201,7 @@ impl Prover<'_> {
     /// Whether the memory lies in a reservation that holds whatever 32-bit index and offset give.
     pub(super) fn is_static(&self, memory: u32) -> bool {
         let ty = self.program.module.memories[memory as usize];
-        self.program.static_memory && !ty.memory64 && ty.page_size_log2 == 16
+        self.program.static_memory && ty.can_be_static()
     }
 
     fn heap_limit(&self, memory: u32) -> i64 {
@@ -182,20 +215,22 @@ impl Prover<'_> {
     /// Whether an access lies in a memory with its guards; `None` if the address is in none.
     fn in_heap(&self, kind: Kind, size: i64) -> Option<bool> {
         let behind = |memory: u32, end: i64| end <= self.heap_limit(memory) + GUARD;
+        // Where the `VMContext` lies in front of a memory, nothing may be reached there as if it were the guard.
+        let front = |memory: u32| if memory == 0 && self.program.layout.memory_behind.is_some() { 0 } else { -GUARD };
         Some(match kind {
-            Kind::Heap { memory, low, high } => low >= -GUARD && high.checked_add(size).is_some_and(|end| behind(memory, end)),
+            Kind::Heap { memory, low, high } => low >= front(memory) && high.checked_add(size).is_some_and(|end| behind(memory, end)),
             Kind::HeapAt { memory, max, .. } => {
                 i64::try_from(max).ok().and_then(|m| m.checked_add(size)).is_some_and(|end| behind(memory, end))
             }
-            Kind::HeapChecked { extent, poison, offset, .. } => {
-                let fits = offset >= -GUARD && i128::from(offset) + i128::from(size) - i128::from(extent) <= i128::from(GUARD);
-                fits && (poison == 0 || poison.checked_add(offset).is_some_and(|at| (-GUARD..=0).contains(&at)))
+            Kind::HeapChecked { memory, extent, poison, offset } => {
+                let fits = offset >= front(memory) && i128::from(offset) + i128::from(size) - i128::from(extent) <= i128::from(GUARD);
+                fits && (poison == 0 || poison.checked_add(offset).is_some_and(|at| (front(memory)..=0).contains(&at)))
             }
             Kind::HeapGuarded { memory, max, poison, offset } => {
                 let end = i64::try_from(max).ok().and_then(|m| m.checked_add(offset)?.checked_add(size));
                 offset >= 0
                     && end.is_some_and(|end| behind(memory, end))
-                    && poison.checked_add(offset).is_some_and(|at| (-GUARD..=0).contains(&at))
+                    && poison.checked_add(offset).is_some_and(|at| (front(memory)..=0).contains(&at))
             }
             _ => return None,
         })
@@ -470,6 +505,7 @@ impl Prover<'_> {
 
     /// The identity of a reference to an own function, if the address is that of one.
     pub(super) fn own_function(&self, a: Address) -> Option<u64> {
+        let a = self.from_context(a);
         let Kind::VmCtx(start) = a.base.kind else { return None };
         let at = i32::try_from(i64::from(start) + a.offset).ok()?;
         match self.program.layout.field(self.program.module, at)? {

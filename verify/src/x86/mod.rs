@@ -274,8 +274,8 @@ impl Prover<'_> {
                 let widen = *visits >= PATIENCE;
                 if widen {
                     // Ends what would go on growing.
-                    for v in &mut state.regs {
-                        if matches!(v.kind, Kind::Heap { .. }) && *visits >= 4 * PATIENCE {
+                    for (v, known) in state.regs.iter_mut().zip(&known.regs) {
+                        if matches!(v.kind, Kind::Heap { .. }) && v.kind != known.kind && *visits >= 4 * PATIENCE {
                             v.kind = Kind::Top;
                         }
                     }
@@ -303,7 +303,7 @@ impl Prover<'_> {
         let signature = &self.entry.signature;
         let mut set = |r: u8, kind: Kind| s_regs[r as usize].kind = kind;
         match self.entry.role {
-            Role::Function(_) | Role::Uncompiled(_) | Role::Thunk(_) => set(signature.hidden, Kind::VmCtx(0)),
+            Role::Function(_) | Role::Uncompiled(_) | Role::Thunk(_) => set(signature.hidden, self.own_hidden()),
             Role::ExitArray | Role::ExitTyped => set(signature.hidden, Kind::Exit),
             Role::TailEntry => set(signature.hidden, Kind::Store),
             Role::Entry => {

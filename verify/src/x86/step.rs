@@ -190,7 +190,10 @@ impl Prover<'_> {
         let wide = operand_size(i, 0) == 8;
         let subtract = i.mnemonic() == Mnemonic::Sub;
         let own = match (subtract, left.kind, right.kind) {
-            (false, Kind::VmCtx(_), Kind::Const(c)) => self.own_function(super::memory::Address { base: left, offset: c as i64 }),
+            (_, Kind::VmCtx(_) | Kind::Heap { .. }, Kind::Const(c)) => {
+                let offset = if subtract { (c as i64).wrapping_neg() } else { c as i64 };
+                self.own_function(super::memory::Address { base: left, offset })
+            }
             _ => None,
         };
         let kind = match (subtract, right.kind) {

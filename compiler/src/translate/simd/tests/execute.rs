@@ -8,8 +8,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use wasmc_environ::DefinedMemoryIndex;
-use wasmc_environ::vmlayout::offsets;
+use wasmc_environ::MemoryIndex;
 use wasmc_environ::vmoffsets::VMOffsets;
 
 extern "C" fn fma_f64(_vmctx: u64, a: f64, b: f64, c: f64) -> f64 {
@@ -100,13 +99,12 @@ pub(super) fn check(isa: &dyn TargetIsa, compiled: &Compiled, cases: &[Case], wa
     // SAFETY: the range is the allocation's own, and no reference to it is alive.
     unsafe { region::protect(code.as_ptr::<u8>(), code.len(), region::Protection::READ_EXECUTE) }.unwrap();
 
-    // A context with nothing in it but the address of the memory.
+    // A context with nothing in it, and the memory behind it.
     let decoded = wasmc_environ::decode::decode(wasm, &module_features()).unwrap();
-    let layout = VMOffsets::new(&decoded.module).unwrap();
-    let base = layout.memory(DefinedMemoryIndex::from_u32(0)) as usize + offsets::MEMORY_BASE as usize;
-    let mut vmctx = vec![0_u64; layout.size() as usize / 8];
-    let mut memory = Box::new([0_u8; 64]);
-    vmctx[base / 8] = memory.as_mut_ptr() as u64;
+    let layout = VMOffsets::new(&decoded.module, true).unwrap();
+    assert!(layout.lies_behind(MemoryIndex::from_u32(0)));
+    let mut vmctx = vec![0_u128; layout.size() as usize / 16 + 4];
+    let memory: *mut [u8; 64] = vmctx.as_mut_ptr().wrapping_add(layout.size() as usize / 16).cast();
 
     let inputs = [operands(300), near_ties(40)].concat();
     let start = code.as_ptr::<u8>() as u64;
@@ -114,10 +112,12 @@ pub(super) fn check(isa: &dyn TargetIsa, compiled: &Compiled, cases: &[Case], wa
     let enter: extern "C" fn(u64, u64) = unsafe { std::mem::transmute(start as usize + enter) };
     for (case, at) in cases.iter().zip(&starts) {
         for input in &inputs {
-            // The code reads and writes it through `vmctx`, so the compiler must not take it for unchanged.
-            *std::hint::black_box(&mut *memory) = *input;
-            enter(start + *at as u64, vmctx.as_mut_ptr() as u64);
-            let after = *std::hint::black_box(&mut *memory);
+            // SAFETY: the 64 bytes behind the context are the memory, which nothing but the code accesses meanwhile.
+            let after = unsafe {
+                memory.write_volatile(*input);
+                enter(start + *at as u64, vmctx.as_mut_ptr() as u64 + u64::from(layout.hidden()));
+                memory.read_volatile()
+            };
             let (got, want) = (bytes(&after, RESULT), (case.expected)(input));
             assert!(
                 same(case.name, got, want),

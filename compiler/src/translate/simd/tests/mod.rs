@@ -64,7 +64,7 @@ fn module_text(cases: &[Case]) -> Vec<u8> {
 
 fn compile(wasm: &[u8], isa: &dyn TargetIsa, cases: &[Case]) -> Compiled {
     let decoded = wasmc_environ::decode::decode(wasm, &module_features()).unwrap();
-    let (offsets, tunables) = (VMOffsets::new(&decoded.module).unwrap(), Tunables::default());
+    let (offsets, tunables) = (VMOffsets::new(&decoded.module, true).unwrap(), Tunables::default());
     let env = ModuleEnv::new(&decoded.module, &offsets, &tunables, isa);
     let mut cx = TranslateContext::default();
     let mut context = Context::new();
@@ -152,7 +152,7 @@ fn clif(function: &str) -> String {
     let wasm = wat::parse_str(format!("(module (memory 1) {function})")).unwrap();
     let isa = target("x86_64-unknown-linux-gnu", X86_64_V3, "speed");
     let decoded = wasmc_environ::decode::decode(&wasm, &module_features()).unwrap();
-    let (offsets, tunables) = (VMOffsets::new(&decoded.module).unwrap(), Tunables::default());
+    let (offsets, tunables) = (VMOffsets::new(&decoded.module, true).unwrap(), Tunables::default());
     let env = ModuleEnv::new(&decoded.module, &offsets, &tunables, &*isa);
     let mut context = Context::new();
     for (i, f) in decoded.functions.into_iter().enumerate() {
