@@ -50,7 +50,7 @@ pub(crate) struct Native {
     pub(crate) code: *const u8,
     /// What it is a part of.
     piece: Arc<LoadedCode>,
-    /// Whether the functions of that piece are entered by calls.
+    /// Whether calls are to lead to this rather than to other code of the function.
     starts: bool,
 }
 
@@ -376,9 +376,9 @@ pub(crate) unsafe fn adopt(this: *mut InstanceData, func: DefinedFuncIndex, nati
         let entries = &(*this).entries;
         let known = match entries.get(func.index()) {
             None => false,
-            Some(entry) if native.starts && *entry == native.code => true,
-            // Another piece may have the function as well.
-            Some(_) => (*(*this).store).vm.code.find(native.code.addr()).is_some(),
+            // Another instance may have made the piece known, and another piece may have the function as well.
+            Some(entry) if entry.is_null() => false,
+            Some(entry) => *entry == native.code || (*(*this).store).vm.code.find(native.code.addr()).is_some(),
         };
         if !known {
             let module = (*this).module.clone();
@@ -399,17 +399,19 @@ unsafe fn adopt_new(this: *mut InstanceData, module: &Arc<ModuleInner>, native: 
         }
         let code = &mut (*store).vm.code;
         code.insert_piece(native.piece.clone(), module);
-        if native.starts {
-            for func in native.piece.piece_functions() {
-                let code = native.piece.function_code(*func);
-                entries[func.index()] = code;
-                let index = module.env.func_index(*func);
-                if module.env.func_ref(index).is_some() {
-                    let reference = ops::func_ref(vmctx, index);
-                    (*reference).code = code;
-                    (*reference).ctx = module.hidden(vmctx);
-                    (*reference).kind = FuncKind::Compiled as u32;
-                }
+        for func in native.piece.piece_functions() {
+            // Code with an entry at a loop is called only where there is nothing better.
+            if !native.starts && !entries[func.index()].is_null() {
+                continue;
+            }
+            let code = native.piece.function_code(*func);
+            entries[func.index()] = code;
+            let index = module.env.func_index(*func);
+            if module.env.func_ref(index).is_some() {
+                let reference = ops::func_ref(vmctx, index);
+                (*reference).code = code;
+                (*reference).ctx = module.hidden(vmctx);
+                (*reference).kind = FuncKind::Compiled as u32;
             }
         }
         // Imports are copies of references; those of this store may be to what was just adopted, or have stubs now.
