@@ -25,8 +25,10 @@ static inline void check(bool ok, const char* what) {
 static inline wasm_config_t* example_config(void) {
   wasm_config_t* config = wasm_config_new();
   const char* tier = getenv("TIER");
-  bool interpreted = tier && strcmp(tier, "interpreted") == 0;
-  check(wasmc_config_set_tier(config, interpreted ? WASMC_INTERPRETED : WASMC_COMPILED), "choosing the tier");
+  wasmc_tier_t number = WASMC_COMPILED;
+  if (tier && strcmp(tier, "interpreted") == 0) number = WASMC_INTERPRETED;
+  if (tier && strcmp(tier, "auto") == 0) number = WASMC_AUTO;
+  check(wasmc_config_set_tier(config, number), "choosing the tier");
   return config;
 }
 

@@ -85,6 +85,8 @@ enum wasmc_tier_enum {
   WASMC_COMPILED,
   // By the interpreter: starts at once and needs no compiler.
   WASMC_INTERPRETED,
+  // By the interpreter first; what runs often is compiled meanwhile, by a thread of the library's own.
+  WASMC_AUTO,
 };
 
 // How modules made with wasm_module_new run. Those that are loaded from artifacts always run their native code.

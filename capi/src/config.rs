@@ -82,6 +82,7 @@ api! {
             Ok(config.tier(match tier {
                 0 => Tier::Compiled,
                 1 => Tier::Interpreted,
+                2 => Tier::Auto,
                 other => bail!(Coded(code::USAGE, format!("there is no tier with number {other}"))),
             }))
         })

@@ -27,6 +27,8 @@ pub const SIZE_VARIABLE: &str = "WASMC_CACHE_SIZE";
 pub const DEFAULT_SIZE: u64 = 1 << 30;
 /// Files that were being written for longer than this were left behind.
 const ABANDONED: Duration = Duration::from_secs(3600);
+/// Modules up to this size are compiled before they run: it takes milliseconds.
+const SMALL_MODULE: usize = 16 << 10;
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp-";
 
@@ -44,10 +46,15 @@ impl CacheOpts {
     /// # Errors
     /// As [`Module::new`].
     pub fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
-        if self.no_cache || engine.config().chosen_tier() == Tier::Interpreted {
+        let tier = engine.config().tier_of_modules();
+        if self.no_cache || tier == Tier::Interpreted {
             return Module::new(engine, wasm);
         }
-        match Cache::open().and_then(|cache| cache.module(engine, wasm)) {
+        let module = |cache: Cache| match tier {
+            Tier::Auto => cache.module_if_worth_it(engine, wasm),
+            _ => cache.module(engine, wasm),
+        };
+        match Cache::open().and_then(module) {
             Ok(module) => Ok(module),
             // Another attempt would say the same.
             Err(why) if matches!(why.downcast_ref(), Some(CompileError::Decode(_) | CompileError::Codegen { .. })) => Err(why),
@@ -195,6 +202,31 @@ impl Cache {
         let module = module?;
         self.evict(self.limit);
         Ok(module)
+    }
+
+    /// As [`Cache::module`] where that costs little, or the module was run not long ago and so may be again: otherwise it is compiled
+    /// while it runs, and that it was run is noted.
+    ///
+    /// # Errors
+    /// As [`Cache::module`].
+    fn module_if_worth_it(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
+        if wasm.len() <= SMALL_MODULE {
+            return self.module(engine, wasm);
+        }
+        let digest = *blake3::hash(wasm).as_bytes();
+        let name = entry_name(&digest, &engine.config().code_options());
+        let seen = format!("{TEMPORARY}seen-{name}");
+        let exists = |name: &str| rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if exists(&name) || self.remove(&seen) {
+            return self.module(engine, wasm);
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // If it cannot be noted, the next run is like this one.
+        if let Err(e) = rustix::fs::openat(&self.folder, &seen, flags, Mode::RUSR | Mode::WUSR) {
+            report::verbose(|| format!("cannot write to {}: {e}", self.path.display()));
+        }
+        report::verbose(|| "compiled while it runs; into the cache if it is run again soon".to_owned());
+        Module::new(engine, wasm)
     }
 
     /// The module under a name, if it is there.

@@ -41,8 +41,8 @@ const EXAMPLES: &str = "\
 Examples:
   wasmc compile app.wasm -o app.so       compile ahead of time for this machine
   wasmc run --dir . app.so input.txt     run it with the current folder visible to it
-  wasmc run app.wasm                     compile in memory and run
-  wasmc run --tier interpreted app.wasm  start at once, without compiling
+  wasmc run app.wasm                     run it at once, compile what runs often meanwhile
+  wasmc run --tier compiled app.wasm     compile in memory, then run
   wasmc --verbose run app.wasm           say what comes from the cache of compiled modules
   wasmc man ~/.local/share/man/man1      manual pages; wasmc completions bash: completions
 

@@ -5,22 +5,27 @@
 
 mod coherence;
 
-use crate::function::Keep;
+use crate::function::{CompiledFunction, Keep};
 use crate::image::Images;
 use crate::isa::{Cpu, OptLevel, Target};
 use crate::opt::{Inlining, Passes};
 use crate::pool::{self, CompiledModule, Emit, Options};
 use crate::sections::Records;
+use crate::session;
+use crate::symbols::Symbol;
 use crate::text::{self, Linked};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
 use cranelift_module::{DataDescription, Linkage, Module as _, ModuleError, ModuleResult, default_libcall_names};
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use wasmc_environ::Module;
 use wasmc_environ::artifact::ArtifactMeta;
-use wasmc_environ::jit::{CompileError, JitCode, JitCompiler, JitOptions};
+use wasmc_environ::jit::{CompileError, JitCode, JitCompiler, JitOptions, TierHost};
 use wasmc_environ::names::function_names;
+use wasmc_environ::types::AbiSignature;
 
 /// A compiler to memory, for this machine.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +46,11 @@ impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
         let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
         pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level), self.passes.at(self.opt_level)))
+    }
+
+    fn session(&self, wasm: &[u8], options: &JitOptions, host: &dyn TierHost) -> Result<(), CompileError> {
+        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
+        session::run(&target, wasm, options, self.inlining.at(self.opt_level), self.passes.at(self.opt_level), self.jobs, host)
     }
 }
 
@@ -77,6 +87,37 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlinin
             data_section: false,
             closed_offsets: linked.closed_offsets,
             costs: options.costs.as_deref().cloned(),
+        },
+        keep: Box::new(arena),
+    })
+}
+
+/// Links and publishes a piece of a module's code: everything that it refers to is among the items.
+///
+/// # Errors
+/// If it cannot be linked, or memory is not to be had.
+pub(crate) fn piece(
+    target: &Target,
+    module: &Module,
+    signatures: Vec<AbiSignature>,
+    mut items: Vec<(Symbol, CompiledFunction)>,
+) -> Result<JitCode, CompileError> {
+    let linked = text::link(module, &mut items, &*target.isa)?;
+    let compiled = vec![false; module.bodies.len()];
+    let records = Records::new(module, &items, &linked.placements, &compiled, &HashMap::new());
+    let stubs = text::stub_sets(signatures, &items, &linked.placements);
+    let arena = publish(target, &linked)?;
+    Ok(JitCode {
+        text: arena.text(),
+        text_len: linked.text.len(),
+        sections: records.sections().into_iter().map(|(kind, bytes)| (kind, bytes.to_vec())).collect(),
+        meta: ArtifactMeta {
+            module: Module::default(),
+            images: Vec::new(),
+            stubs,
+            data_section: false,
+            closed_offsets: Vec::new(),
+            costs: None,
         },
         keep: Box::new(arena),
     })

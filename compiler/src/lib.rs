@@ -17,6 +17,7 @@ mod opt;
 mod output;
 mod pool;
 mod sections;
+mod session;
 mod size;
 mod stubs;
 pub mod symbols;
@@ -266,5 +267,6 @@ fn title(symbol: Symbol, names: &HashMap<FuncIndex, String>) -> String {
         Symbol::Builtin(b) => format!("trampoline of {}", b.signature().name),
         Symbol::Stub(number, kind) => format!("{kind:?} of signature {number}"),
         Symbol::ClosedTable(t) => format!("table {t}"),
+        Symbol::Elsewhere(i) => named("way to function", &i),
     }
 }

@@ -225,16 +225,18 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
 }
 
 /// Something to compile.
-struct Task<'a> {
+pub(crate) struct Task<'a> {
     /// Place among the results.
-    number: usize,
+    pub(crate) number: usize,
     /// Bytes of wasm.
-    size: usize,
-    work: Work<'a>,
+    pub(crate) size: usize,
+    pub(crate) work: Work<'a>,
 }
 
-enum Work<'a> {
+pub(crate) enum Work<'a> {
     Body(DefinedFuncIndex, FunctionToValidate<'a>),
+    /// A function that is entered at the loop at an offset.
+    FromLoop(DefinedFuncIndex, FunctionToValidate<'a>, u32),
     /// A function that was translated for the library, or why it could not be.
     Translated(DefinedFuncIndex, Option<CompileError>),
     Stub(Symbol),
@@ -242,13 +244,13 @@ enum Work<'a> {
 
 /// What all threads read.
 #[derive(Copy, Clone)]
-struct Shared<'a> {
-    options: &'a Options<'a>,
-    wasm: &'a [u8],
-    stubs: &'a Stubs<'a>,
-    interpreted: &'a [bool],
-    graph: &'a CallGraph,
-    library: &'a Library,
+pub(crate) struct Shared<'a> {
+    pub(crate) options: &'a Options<'a>,
+    pub(crate) wasm: &'a [u8],
+    pub(crate) stubs: &'a Stubs<'a>,
+    pub(crate) interpreted: &'a [bool],
+    pub(crate) graph: &'a CallGraph,
+    pub(crate) library: &'a Library,
 }
 
 /// Translates the functions that may be inlined, level by level, so that their tasks have only code left to make.
@@ -302,13 +304,13 @@ struct Results {
 }
 
 /// What became of all tasks.
-struct Outcome {
-    items: Vec<(Symbol, CompiledFunction)>,
+pub(crate) struct Outcome {
+    pub(crate) items: Vec<(Symbol, CompiledFunction)>,
     /// Functions that are too large for native code; if there are any, the items are not complete.
-    too_large: Vec<DefinedFuncIndex>,
+    pub(crate) too_large: Vec<DefinedFuncIndex>,
 }
 
-fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Outcome, CompileError> {
+pub(crate) fn run(shared: &Shared<'_>, mut tasks: Vec<Task<'_>>) -> Result<Outcome, CompileError> {
     let total = tasks.len();
     let bytes: usize = tasks.iter().map(|t| t.size.max(16)).sum();
     tasks.sort_by_key(|t| (std::cmp::Reverse(t.size), t.number));
@@ -362,7 +364,9 @@ fn work_off(shared: &Shared<'_>, queue: &Queue<'_>) {
             continue;
         }
         let (symbol, function) = match &work {
-            Work::Body(index, _) | Work::Translated(index, _) => (Symbol::Function(shared.stubs.module.func_index(*index)), Some(*index)),
+            Work::Body(index, _) | Work::FromLoop(index, ..) | Work::Translated(index, _) => {
+                (Symbol::Function(shared.stubs.module.func_index(*index)), Some(*index))
+            }
             Work::Stub(symbol) => (*symbol, None),
         };
         // A panic of the code generator must not take a server down. Its contexts may be broken then and are replaced.
@@ -393,7 +397,7 @@ fn is_too_large(e: &CompileError) -> bool {
 }
 
 /// What a thread keeps from function to function.
-struct Worker {
+pub(crate) struct Worker {
     context: Context,
     translate: TranslateContext,
     builder: FunctionBuilderContext,
@@ -423,6 +427,11 @@ impl Worker {
             }
             Work::Body(index, f) => {
                 translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+                shared.options.passes.run(&mut self.context.func);
+                sites = self.inline(shared, index)?;
+            }
+            Work::FromLoop(index, f, offset) => {
+                translate::translate_from_loop(shared.stubs.env, &mut self.translate, index, f, offset, &mut self.context.func)?;
                 shared.options.passes.run(&mut self.context.func);
                 sites = self.inline(shared, index)?;
             }
@@ -456,7 +465,7 @@ impl Worker {
     }
 
     /// Translates a function that may be inlined, and inlines those of lower levels into it.
-    fn translate_for_library(
+    pub(crate) fn translate_for_library(
         &mut self,
         shared: &Shared<'_>,
         index: DefinedFuncIndex,

@@ -43,6 +43,7 @@ impl Fixture {
             store: std::ptr::null_mut(),
             meter: VMMeter::UNLIMITED,
             raise: std::ptr::null(),
+            at_loop: 0,
         });
         let mut f =
             Self { store, builtins: vec![std::ptr::null(); Builtin::ALL.len()], exits: Vec::new(), vmctx: Vec::new(), offsets, code };
@@ -53,6 +54,7 @@ impl Fixture {
             builtins: f.builtins.as_ptr(),
             type_ids: std::ptr::null(),
             instance: std::ptr::null_mut(),
+            entries: std::ptr::null(),
             calls: 0,
         };
         // SAFETY: a `VMContext` begins with its head, and the vector is aligned like it and large enough.

@@ -18,6 +18,8 @@ pub enum Symbol {
     ImportThunk(FuncIndex),
     /// A stub of a signature (a number that the compilation gives to each `AbiSignature`).
     Stub(u32, StubKind),
+    /// A defined function that is not in the same piece of code: a stub that finds where it is now.
+    Elsewhere(FuncIndex),
 }
 
 /// Kind of a signature's stub.
@@ -43,6 +45,7 @@ impl Symbol {
             Self::ClosedTable(t) => (2, t.as_u32()),
             Self::ImportThunk(i) => (3, i.as_u32()),
             Self::Stub(signature, kind) => (4, 4 * signature + kind as u32),
+            Self::Elsewhere(i) => (5, i.as_u32()),
         };
         UserExternalName { namespace, index }
     }
@@ -56,6 +59,7 @@ impl Symbol {
             2 => Self::ClosedTable(TableIndex::from_u32(i)),
             3 => Self::ImportThunk(FuncIndex::from_u32(i)),
             4 => Self::Stub(i / 4, [StubKind::ExitArray, StubKind::ExitTyped, StubKind::Entry, StubKind::TailEntry][(i % 4) as usize]),
+            5 => Self::Elsewhere(FuncIndex::from_u32(i)),
             _ => return None,
         })
     }

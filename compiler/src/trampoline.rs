@@ -47,7 +47,8 @@ impl Stubs<'_> {
     pub fn build(&self, symbol: Symbol, func: &mut ir::Function, context: &mut FunctionBuilderContext) -> Result<(), String> {
         let unknown = || format!("there is no stub for {symbol:?}");
         match symbol {
-            Symbol::Function(index) => self.interpreted(index, func, context),
+            Symbol::Function(index) => self.interpreted(Symbol::Function(index), index, func, context),
+            Symbol::Elsewhere(index) => self.interpreted(symbol, index, func, context),
             Symbol::Builtin(Builtin::raise | Builtin::interp_call) | Symbol::ClosedTable(_) => return Err(unknown()),
             Symbol::Builtin(builtin @ (Builtin::move_bytes | Builtin::fill_bytes)) => self.bytes(builtin, func, context),
             Symbol::Builtin(builtin) => self.builtin(builtin, func, context),
@@ -82,12 +83,25 @@ impl Stubs<'_> {
         self.finish_array(b, signature, store, status, array);
     }
 
-    /// A function without native code: leaves for the interpreter.
-    fn interpreted(&self, index: FuncIndex, func: &mut ir::Function, context: &mut FunctionBuilderContext) {
+    /// A function without native code: leaves for the interpreter. If it may get some while the program runs
+    /// (`Symbol::Elsewhere`) the instance knows where that is.
+    fn interpreted(&self, symbol: Symbol, index: FuncIndex, func: &mut ir::Function, context: &mut FunctionBuilderContext) {
         let signature = self.module.type_of(index).abi();
-        let mut b = begin(func, context, Symbol::Function(index), self.env.abi_signature(&signature));
+        let mut b = begin(func, context, symbol, self.env.abi_signature(&signature));
         let params = params(&b);
         let vmctx = context_of(&mut b.0, self.offsets, params[0]);
+        if let (Symbol::Elsewhere(_), Some(defined)) = (symbol, self.module.defined_func(index)) {
+            let (native, none) = (b.0.create_block(), b.0.create_block());
+            b.0.set_cold_block(none);
+            let entries = b.load_pointer(vmctx, offsets::VMCONTEXT_ENTRIES);
+            // A module has at most a million functions.
+            let code = b.load_pointer(entries, defined.as_u32() as i32 * 8);
+            b.0.ins().brif(code, native, &[] as &[BlockArg], none, &[] as &[BlockArg]);
+            b.0.switch_to_block(native);
+            let callee = b.0.import_signature(self.env.abi_signature(&signature));
+            b.0.ins().return_call_indirect(callee, code, &params);
+            b.0.switch_to_block(none);
+        }
         let store = b.load_pointer(vmctx, offsets::VMCONTEXT_STORE);
         self.leave(&mut b, store, true);
         let array = b.store_array(&signature, &params[1..]);

@@ -2,7 +2,9 @@
 //! memory. Records are read in place. The lookups by code offset neither allocate nor lock nor panic, so that signal
 //! handlers may use them, except where they say otherwise.
 
-use crate::artifact::{ArtifactErrorKind, Stamp, is_section_intact, validate, validate_messages, verify_all, verify_messages};
+use crate::artifact::{
+    ArtifactErrorKind, Stamp, is_section_intact, validate, validate_messages, validate_piece, verify_all, verify_messages,
+};
 use crate::vm::fork::get_or_init;
 use crate::vm::memory::{ImageBytes, MemoryImageSource};
 use crate::vm::mmap::Mmap;
@@ -105,6 +107,8 @@ pub(crate) struct LoadedCode {
     pub(crate) sections: Sections,
     /// Indices of the function records by code offset, where the records are not in that order themselves.
     pub(crate) order: Option<Box<[u32]>>,
+    /// In a piece of a module's code: the functions of the records, sorted. Else there is a record for each function.
+    pub(crate) piece: Option<Box<[DefinedFuncIndex]>>,
     /// Whether the sections that only messages need are intact, once that was asked.
     pub(crate) messages: OnceLock<bool>,
     pub(crate) backing: Backing,
@@ -125,6 +129,15 @@ fn exactly_at<T>(records: &[T], at: u32, key: impl Fn(&T) -> u32) -> Option<&T> 
 impl LoadedCode {
     /// Takes over code that a compiler made in memory.
     pub(crate) fn from_jit(code: JitCode) -> Result<Self, ArtifactErrorKind> {
+        Self::made_in_memory(code, None)
+    }
+
+    /// Takes over a piece of a module's code, with these functions.
+    pub(crate) fn from_piece(code: JitCode, functions: Box<[DefinedFuncIndex]>) -> Result<Self, ArtifactErrorKind> {
+        Self::made_in_memory(code, Some(functions))
+    }
+
+    fn made_in_memory(code: JitCode, piece: Option<Box<[DefinedFuncIndex]>>) -> Result<Self, ArtifactErrorKind> {
         let JitCode { text, text_len, meta, sections: given, keep } = code;
         let mut kept = Vec::with_capacity(given.len());
         let mut sections = Sections::default();
@@ -135,10 +148,30 @@ impl LoadedCode {
             sections.set(kind, unsafe { Section::new(words.as_ptr().cast(), bytes.len()) });
             kept.push(words);
         }
-        let checked = validate(&meta, &sections, text_len, None)?;
+        let order = match &piece {
+            None => validate(&meta, &sections, text_len, None)?.order,
+            Some(piece) => {
+                validate_piece(&meta, &sections, text_len, piece.len())?;
+                None
+            }
+        };
         let end = text.checked_add(text_len).ok_or_else(|| ArtifactErrorKind::Invalid("text beyond the address space".into()))?;
         let backing = Backing::Jit { _sections: kept, _keep: keep };
-        Ok(Self { text: text..end, meta, sections, order: checked.order, messages: OnceLock::new(), backing })
+        Ok(Self { text: text..end, meta, sections, order, piece, messages: OnceLock::new(), backing })
+    }
+
+    /// The functions of a piece of a module's code, sorted; none if this is no piece.
+    pub(crate) fn piece_functions(&self) -> &[DefinedFuncIndex] {
+        self.piece.as_deref().unwrap_or_default()
+    }
+
+    /// The record of a function, if it has one.
+    #[inline]
+    fn record(&self, index: DefinedFuncIndex) -> Option<&FuncRecord> {
+        match &self.piece {
+            None => self.functions().get(index.index()),
+            Some(piece) => self.functions().get(piece.binary_search(&index).ok()?),
+        }
     }
 
     /// The addresses of the code.
@@ -193,13 +226,14 @@ impl LoadedCode {
     /// The code of a function: its body, or the stub that has it interpreted.
     #[inline]
     pub(crate) fn function_code(&self, index: DefinedFuncIndex) -> *const u8 {
-        self.stub_address(self.functions()[index.index()].code_offset)
+        // Whoever asks knows that there is one.
+        self.record(index).map_or(std::ptr::null(), |f| self.stub_address(f.code_offset))
     }
 
     /// Whether a function has native code.
     #[inline]
     pub(crate) fn is_compiled(&self, index: DefinedFuncIndex) -> bool {
-        self.functions().get(index.index()).is_some_and(|f| f.flags & FUNC_COMPILED != 0)
+        self.record(index).is_some_and(|f| f.flags & FUNC_COMPILED != 0)
     }
 
     /// Why the instruction at this offset traps, if it is one that can.
@@ -272,7 +306,13 @@ impl LoadedCode {
             }
         };
         let function = functions.get(index)?;
-        (text_offset.checked_sub(function.code_offset)? < function.code_size).then_some(DefinedFuncIndex::from_u32(index as u32))
+        if text_offset.checked_sub(function.code_offset)? >= function.code_size {
+            return None;
+        }
+        match &self.piece {
+            None => Some(DefinedFuncIndex::from_u32(index as u32)),
+            Some(piece) => piece.get(index).copied(),
+        }
     }
 
     /// The name of a function. Not for signal handlers.
@@ -280,7 +320,7 @@ impl LoadedCode {
         if !self.has_messages() {
             return None;
         }
-        let f = self.functions().get(index.index())?;
+        let f = self.record(index)?;
         let names = self.sections.bytes(SectionKind::Names);
         let name = names.get(f.name_offset as usize..)?.get(..f.name_size as usize)?;
         std::str::from_utf8(name).ok().filter(|n| !n.is_empty())

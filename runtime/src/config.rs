@@ -1,6 +1,7 @@
 //! What an engine is made from: which proposals are on, how code is made, how large stacks are. Plain data: the engine
 //! checks it, everything else only reads it.
 
+use crate::tiering::Policy;
 use crate::trace::CallTracer;
 use std::sync::Arc;
 use wasmc_environ::Tunables;
@@ -17,6 +18,10 @@ pub enum Tier {
     Compiled,
     /// By the interpreter: starts at once and needs no compiler.
     Interpreted,
+    /// By the interpreter first; functions that run often are compiled by [`Config::compiler`] in the background, and entered at calls and
+    /// at the heads of loops as soon as they are. Engines that meter or trace, or leave functions to the interpreter, compile
+    /// everything first instead ([`Tier::Compiled`]).
+    Auto,
 }
 
 /// The configuration of an [`Engine`](crate::Engine).
@@ -39,6 +44,7 @@ pub struct Config {
     pub(crate) call_tracer: Option<Arc<CallTracer>>,
     pub(crate) interrupt_signal: Option<i32>,
     pub(crate) costs: Option<Arc<CostTable>>,
+    pub(crate) tier_up: Policy,
 }
 
 impl Default for Config {
@@ -55,6 +61,7 @@ impl Default for Config {
             call_tracer: None,
             interrupt_signal: None,
             costs: None,
+            tier_up: Policy::default(),
         }
     }
 }
@@ -123,6 +130,20 @@ impl Config {
     /// How modules that are loaded from WebAssembly run.
     pub fn chosen_tier(&self) -> Tier {
         self.tier
+    }
+
+    /// How modules run that are loaded from WebAssembly: what was chosen, unless something else was that decides.
+    pub fn tier_of_modules(&self) -> Tier {
+        let fixed = self.tunables.meter || self.tunables.trace || self.call_tracer.is_some() || !self.interpret.is_empty();
+        if self.tier == Tier::Auto && fixed { Tier::Compiled } else { self.tier }
+    }
+
+    /// After how many calls and turns of its loops [`Tier::Auto`] compiles a function (2,000 if this is not set). With `wait` the program
+    /// stands still meanwhile, so that what happens when does not depend on the machine: for tests.
+    #[must_use]
+    pub fn compile_after(mut self, count: u32, wait: bool) -> Self {
+        self.tier_up = Policy { after: count, wait };
+        self
     }
 
     /// The proposals that are on.

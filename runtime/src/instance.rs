@@ -53,6 +53,9 @@ pub(crate) struct InstanceData {
     pub(crate) elem_segments: Vec<Box<[u64]>>,
     /// If the module has no native code: how native code elsewhere calls its functions, by `FuncRefIndex`.
     pub(crate) exit_contexts: Vec<VMExitContext>,
+    /// If the module is compiled while it runs: the native code of each function that was adopted, by `DefinedFuncIndex`; empty before
+    /// there is some. `VMContextHead::entries` points here.
+    pub(crate) entries: Box<[*const u8]>,
     /// The host functions that it imports, bound to it so that their `Caller` is this instance. Reserved at once: never moves.
     pub(crate) bindings: Vec<ExitBinding>,
     /// Keeps the functions behind `bindings`, where nobody else does.

@@ -230,7 +230,8 @@ fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType
     let EntityType::Memory(ty) = wanted.ty else { return Ok(false) };
     let fits = memory_fits(ty, found);
     // Code without checks in a memory without room behind it would reach whatever lies there.
-    let relies = matches!(module.code, Code::Loaded(_)) && MemoryStorage::is_static_type(&ty, module.static_memory);
+    let relies =
+        (matches!(module.code, Code::Loaded(_)) || module.tier.is_some()) && MemoryStorage::is_static_type(&ty, module.static_memory);
     if fits && relies && !is_static {
         bail!(
             "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use the same \
@@ -300,6 +301,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         dropped_data: vec![0; env.data.len().div_ceil(64)],
         elem_segments: vec![Box::default(); env.elements.len()],
         exit_contexts: Vec::new(),
+        entries: Box::default(),
         bindings: Vec::new(),
         host_funcs: Vec::new(),
         exported_memory: std::ptr::null_mut(),
@@ -314,6 +316,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
             builtins: vm::builtin_addresses(),
             type_ids,
             instance: this.cast(),
+            entries: std::ptr::null(),
             calls: 0,
         });
         Ok(this)

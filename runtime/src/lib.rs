@@ -66,6 +66,7 @@ mod store;
 mod sync;
 mod table;
 mod tag;
+mod tiering;
 mod trace;
 mod trap;
 mod typed;

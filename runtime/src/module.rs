@@ -8,6 +8,7 @@ use crate::config::Tier;
 use crate::engine::Engine;
 use crate::interp::InterpModule;
 use crate::registry::{Stubs, TypeRegistration};
+use crate::tiering::Tiering;
 use crate::trace::{self, CallPattern};
 use crate::types::{ExportType, ExternType, ImportType};
 use crate::vm::{self, fork::get_or_init};
@@ -59,6 +60,8 @@ pub(crate) struct ModuleInner {
     pub(crate) wasm: WasmBytes,
     /// The interpreter's functions, translated at their first call.
     pub(crate) interp: InterpModule,
+    /// If functions are compiled while they run.
+    pub(crate) tier: Option<Tiering>,
     /// The `SharedTypeIndex` of each `TypeIndex`.
     pub(crate) type_ids: Box<[u32]>,
     /// Types in `env` name types by `SharedTypeIndex` already: modules that the host's memories and tables stand in.
@@ -85,11 +88,12 @@ pub(crate) struct Parts {
     pub(crate) static_memory: bool,
     pub(crate) traced: bool,
     pub(crate) name: Option<String>,
+    pub(crate) tier: Option<Tiering>,
 }
 
 impl ModuleInner {
     fn new(engine: &Engine, parts: Parts) -> Result<Self> {
-        let Parts { env, code, wasm, static_memory, traced, name } = parts;
+        let Parts { env, code, wasm, static_memory, traced, name, tier } = parts;
         let registry = engine.registry();
         let (type_ids, types) = registry.intern_module(&env);
         if let Code::Loaded(code) = &code {
@@ -99,7 +103,7 @@ impl ModuleInner {
         let import_stubs = import_stubs(&env, &code);
         let func_refs = func_refs(&env, &code, &type_ids);
         let name = env.name.clone().or(name);
-        let interp = InterpModule::new(env.num_defined_functions());
+        let interp = InterpModule::new(env.num_defined_functions(), tier.as_ref().map_or(0, Tiering::after));
         Ok(Self {
             engine: engine.clone(),
             env: Arc::new(env),
@@ -107,6 +111,7 @@ impl ModuleInner {
             code,
             wasm,
             interp,
+            tier,
             type_ids,
             engine_types: false,
             static_memory,
@@ -124,7 +129,7 @@ impl ModuleInner {
     pub(crate) fn for_host(engine: &Engine, env: EnvModule, types: Option<TypeRegistration>) -> Result<Self> {
         let wasm = WasmBytes::Owned(Arc::new([]));
         let static_memory = engine.config().tunables.static_memory;
-        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, traced: false, name: None })?;
+        let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, traced: false, name: None, tier: None })?;
         this.engine_types = true;
         if let Some(types) = types {
             this._types = types;
@@ -144,6 +149,14 @@ impl ModuleInner {
             (WasmBytes::Owned(bytes), _) => Some(bytes),
             (WasmBytes::InCode, Code::Loaded(code)) => code.wasm(),
             (WasmBytes::InCode, Code::None) => None,
+        }
+    }
+
+    /// The WebAssembly binary, if it is the module's own.
+    pub(crate) fn owned_wasm(&self) -> Option<Arc<[u8]>> {
+        match &self.wasm {
+            WasmBytes::Owned(bytes) => Some(bytes.clone()),
+            WasmBytes::InCode => None,
         }
     }
 
@@ -257,11 +270,13 @@ fn func_refs(env: &EnvModule, code: &Code, type_ids: &[u32]) -> Box<[FuncRefTemp
 
 impl Module {
     /// How many of the module's own functions have no native code, and are interpreted. In a module that was compiled without being
-    /// told to leave any out, those are too large for native code (`limits::MAX_COMPILED_OPERATORS` and what follows it).
+    /// told to leave any out, those are too large for native code (`limits::MAX_COMPILED_OPERATORS` and what follows it). In one that is
+    /// compiled while it runs it is not known which will be left, and this is 0.
     pub fn interpreted_functions(&self) -> usize {
         let count = self.inner.env.num_defined_functions();
         match &self.inner.code {
             Code::Loaded(code) => (0..count).filter(|i| !code.is_compiled(DefinedFuncIndex::from_u32(*i))).count(),
+            Code::None if self.inner.tier.is_some() => 0,
             Code::None => count as usize,
         }
     }
@@ -283,12 +298,19 @@ impl Module {
             bail!("this looks like the text format; a module is made from the binary format");
         }
         let config = engine.config();
-        let (env, code, wasm) = match config.tier {
+        let mut tier = None;
+        let (env, code, wasm) = match config.tier_of_modules() {
             Tier::Interpreted => {
                 let env = decode_and_validate(bytes, &config.features)?;
                 (env, Code::None, WasmBytes::Owned(bytes.into()))
             }
-            Tier::Compiled => {
+            Tier::Auto if config.compiler.is_some() => {
+                let env = decode_and_validate(bytes, &config.features)?;
+                let functions = env.num_defined_functions();
+                tier = config.compiler.clone().map(|compiler| Tiering::new(engine, compiler, functions));
+                (env, Code::None, WasmBytes::Owned(bytes.into()))
+            }
+            Tier::Auto | Tier::Compiled => {
                 let Some(compiler) = &config.compiler else {
                     bail!(
                         "this engine has no compiler to run WebAssembly with: give it one (`Config::compiler`), interpret \
@@ -304,7 +326,7 @@ impl Module {
             }
         };
         let Tunables { static_memory, trace: traced, .. } = config.tunables;
-        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, traced, name })?) })
+        Ok(Self { inner: Arc::new(ModuleInner::new(engine, Parts { env, code, wasm, static_memory, traced, name, tier })?) })
     }
 
     /// Makes a module from a file with a WebAssembly binary, as [`Module::new`] does. Artifacts are for
@@ -355,7 +377,7 @@ impl Module {
         let trace_bit = tunable_bits(&Tunables { trace: true, ..Tunables::default() }) & !tunable_bits(&Tunables::default());
         let traced = code.header().is_some_and(|h| h.tunables & trace_bit != 0);
         let env = code.take_module();
-        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name };
+        let parts = Parts { env, code: Code::Loaded(Arc::new(code)), wasm: WasmBytes::InCode, static_memory, traced, name, tier: None };
         Ok(Self { inner: Arc::new(ModuleInner::new(engine, parts)?) })
     }
 
@@ -418,11 +440,11 @@ impl Module {
         (section.size > 0).then_some(section.digest)
     }
 
-    /// How many functions the module defines, and how many of them have native code.
+    /// How many functions the module defines, and how many of them have native code; by now, with [`Tier::Auto`].
     pub fn compiled_functions(&self) -> (u32, u32) {
         let defined = self.inner.env.num_defined_functions();
         let compiled = match &self.inner.code {
-            Code::None => 0,
+            Code::None => self.inner.tier.as_ref().map_or(0, Tiering::compiled),
             Code::Loaded(code) => (0..defined).filter(|i| code.is_compiled(DefinedFuncIndex::from_u32(*i))).count() as u32,
         };
         (defined, compiled)

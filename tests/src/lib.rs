@@ -17,12 +17,17 @@ pub enum Tier {
     Compiled,
     /// Every second function left uncompiled.
     Mixed,
+    /// Interpreted first, and compiled at the second call or turn of a loop.
+    Auto,
 }
 
 impl Tier {
     /// All tiers.
-    pub const ALL: [Self; 3] = [Self::Interpreted, Self::Compiled, Self::Mixed];
+    pub const ALL: [Self; 4] = [Self::Interpreted, Self::Compiled, Self::Mixed, Self::Auto];
 }
+
+/// The options of `wasmc run` for [`Tier::Auto`] as tests want it: what happens when does not depend on the machine.
+pub const AUTO: [&str; 5] = ["--tier", "auto", "--compile-after", "1", "--compile-waits"];
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {

@@ -21,7 +21,7 @@ const RESIDENT_PER_BYTE: u64 = 600;
 const ADDRESS_SPACE: u64 = 64 << 30;
 
 /// The ways into wasmc.
-const WAYS: [&str; 4] = ["interpreted", "in memory", "artifact", "mixed"];
+const WAYS: [&str; 5] = ["interpreted", "in memory", "artifact", "mixed", "auto"];
 
 fn try_bomb(bomb: &Bomb) {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -39,7 +39,8 @@ fn try_bomb(bomb: &Bomb) {
     for way in WAYS {
         let ended = match way {
             "interpreted" => run(&["run", "--timeout", "2s", "--tier", "interpreted"], Some(&wasm)),
-            "in memory" => run(&["run", "--timeout", "2s"], Some(&wasm)),
+            "in memory" => run(&["run", "--timeout", "2s", "--tier", "compiled"], Some(&wasm)),
+            "auto" => run(&["run", "--timeout", "2s", "--compile-after", "0"], Some(&wasm)),
             _ => {
                 let mut args = vec!["compile", "bomb.wasm", "-o", "bomb.so"];
                 args.extend((way == "mixed").then_some("--interpret=odd"));

@@ -183,7 +183,7 @@ fn example(name: &str) {
     let expected = std::fs::read_to_string(workspace().join(format!("capi/examples/{name}.txt"))).expect("the expected output");
     for link in [Link::Shared, Link::Static, Link::Sanitized] {
         let Some(program) = build(name, link, folder.path()) else { continue };
-        for tier in ["compiled", "interpreted"] {
+        for tier in ["compiled", "interpreted", "auto"] {
             let mut c = command(&program);
             // Functions of C's run on the store's stack, which the sanitizer's own stacks would get in the way of.
             c.env("TIER", tier).env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=0").current_dir(folder.path());

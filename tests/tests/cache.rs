@@ -425,3 +425,31 @@ fn folders_that_cannot_or_must_not_be_used() {
     let text = said(&|c| _ = c.env("WASMC_CACHE_SIZE", "lots"));
     assert!(text.contains("no cache: WASMC_CACHE_SIZE=lots: expected a number of bytes"), "{text}");
 }
+
+/// A module that would take a while is compiled while it runs; only one that is run again goes into the cache.
+#[test]
+fn a_large_module_is_kept_at_its_second_run() {
+    let f = Fixture::new();
+    f.module("large", 3, 4000);
+    assert!(f.run("large", 3, &[]).contains("compiled while it runs"));
+    let note = f.entry();
+    assert_eq!(fs::metadata(&note).unwrap().len(), 0);
+    // Other options are other entries, and what is not for the cache changes nothing there.
+    f.run("large", 3, &["--no-cache"]);
+    f.run("large", 3, &["--tier", "interpreted"]);
+    assert_eq!(f.entry(), note);
+    assert!(f.run("large", 3, &[]).contains("compiled into the cache"));
+    assert!(f.run("large", 3, &[]).contains("from the cache"));
+    assert_ne!(f.entry(), note);
+    // Who wants everything compiled gets it at once.
+    f.module("other", 4, 4000);
+    assert!(f.run("other", 4, &["--tier", "compiled"]).contains("compiled into the cache"));
+    assert!(f.run("other", 4, &[]).contains("from the cache"));
+    // A note is no entry, and goes with the others.
+    f.module("third", 5, 4000);
+    f.run("third", 5, &[]);
+    let usage = f.wasmc(&["cache", "info"]);
+    assert_eq!((usage.code, f.entries().len()), (Some(0), 3));
+    assert_eq!(f.wasmc(&["cache", "clean"]).code, Some(0));
+    assert!(f.entries().is_empty());
+}

@@ -76,7 +76,7 @@ fn link(store: &mut Store<()>, module: &Module) -> Instance {
 fn all_directions_within_an_instance() {
     let names = interpreted_names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    for engine in [engine_without(&names), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed)] {
+    for engine in [engine_without(&names), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)] {
         let module = module(&engine, &one_instance());
         let mut store = Store::new(&engine, ());
         let instance = link(&mut store, &module);
@@ -152,6 +152,7 @@ fn the_host_calls_all_kinds_from_a_host_function() {
         engine(Tier::Interpreted),
         engine(Tier::Compiled),
         engine(Tier::Mixed),
+        engine(Tier::Auto),
     ] {
         let module = module(&engine, &wat);
         let mut store = Store::new(&engine, ());
@@ -274,7 +275,8 @@ fn many_parameters_and_results() {
         .chain(["i".to_owned()])
         .collect();
     let interpreted: Vec<&str> = interpreted.iter().map(String::as_str).collect();
-    for engine in [engine_without(&interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed)] {
+    for engine in [engine_without(&interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)]
+    {
         let module = module(&engine, &wat);
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);
@@ -326,6 +328,7 @@ fn tail_calls_in_constant_stack() {
         engine(Tier::Interpreted),
         engine(Tier::Compiled),
         engine(Tier::Mixed),
+        engine(Tier::Auto),
     ] {
         let module = module(&engine, WAT);
         let mut store = Store::new(&engine, ());

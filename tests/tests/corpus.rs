@@ -30,3 +30,8 @@ fn interpreted() {
 fn mixed() {
     corpus(Tier::Mixed);
 }
+
+#[test]
+fn auto() {
+    corpus(Tier::Auto);
+}

@@ -8,8 +8,8 @@ use wasmc_runtime::environ::TrapCode;
 use wasmc_runtime::{AsContextMut, Caller, Extern, Linker, Result, Store, ThrownException, Val};
 use wasmc_tests::Tier;
 
-fn engines(interpreted: &[&str]) -> [wasmc_runtime::Engine; 4] {
-    [engine_without(interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed)]
+fn engines(interpreted: &[&str]) -> [wasmc_runtime::Engine; 5] {
+    [engine_without(interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)]
 }
 
 #[test]

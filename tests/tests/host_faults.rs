@@ -60,13 +60,14 @@ mod injection {
     use super::*;
     use inject::{Fault, run};
 
-    const FAULTS: [Fault; 6] = [
+    const FAULTS: [Fault; 7] = [
         Fault { name: "mmap", calls: &[libc::SYS_mmap], errno: libc::ENOMEM },
         Fault { name: "mprotect", calls: &[libc::SYS_mprotect], errno: libc::ENOMEM },
         Fault { name: "open", calls: &[libc::SYS_openat, libc::SYS_open], errno: libc::EMFILE },
         Fault { name: "write", calls: &[libc::SYS_write, libc::SYS_writev, libc::SYS_pwrite64, libc::SYS_ftruncate], errno: libc::ENOSPC },
         Fault { name: "read", calls: &[libc::SYS_read, libc::SYS_pread64, libc::SYS_fstat, libc::SYS_statx], errno: libc::EIO },
         Fault { name: "rename", calls: &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2], errno: libc::EIO },
+        Fault { name: "thread", calls: &[libc::SYS_clone, libc::SYS_clone3], errno: libc::EAGAIN },
     ];
 
     /// Every system call of each kind fails once.
@@ -127,10 +128,17 @@ mod injection {
         std::fs::remove_dir_all(dir.join("cache")).expect("removed");
     }
 
+    /// Whatever the thread that compiles does not get, the program goes on interpreted.
+    #[test]
+    fn while_compiling_meanwhile() {
+        let args = ["run", "--no-cache", "--compile-after", "0", "--compile-waits", "p.wasm"];
+        each_fails("compile meanwhile", |dir| in_folder(dir, &args), |dir, _| no_temporary_files(dir));
+    }
+
     #[test]
     fn while_running_through_the_cache() {
         let command = |dir: &Path| {
-            let mut c = in_folder(dir, &["run", "p.wasm"]);
+            let mut c = in_folder(dir, &["run", "--tier", "compiled", "p.wasm"]);
             c.env("XDG_CACHE_HOME", dir.join("cache")).env("WASMC_CACHE_SIZE", "10M").env("RAYON_NUM_THREADS", "1");
             c
         };
@@ -152,7 +160,8 @@ fn little_address_space_is_an_error() {
         &["compile", "-j1", "p.wasm", "-o", "out.so"] as &[&str],
         &["run", "p.so"],
         &["run", "--tier", "interpreted", "p.wasm"],
-        &["run", "p.wasm"],
+        &["run", "--tier", "compiled", "p.wasm"],
+        &["run", "--compile-after", "0", "--compile-waits", "p.wasm"],
         &["validate", "p.wasm"],
         &["inspect", "p.so"],
     ] {
@@ -192,7 +201,7 @@ fn a_full_disk_leaves_the_old_file() {
     assert!(full.code == Some(73) && full.stderr.contains("/dev/full"), "{full:?}");
     // A program whose output has no room learns of it, and the cache that has none is not used.
     let limits = Limits { file_size: Some(4096), ..Limits::default() };
-    let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
+    let mut c = in_folder(dir.path(), &["run", "--tier", "compiled", "p.wasm"]);
     c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "10M");
     let e = limits.run(&mut c, Duration::from_secs(60)).expect("it ends");
     assert_eq!((e.code, e.stdout.as_str()), (Some(0), "hello\n"), "{e:?}");
@@ -202,7 +211,7 @@ fn a_full_disk_leaves_the_old_file() {
 fn without_descriptors() {
     let dir = prepared();
     for descriptors in [3, 4, 5, 6, 8, 12] {
-        for args in [&["compile", "p.wasm", "-o", "out.so"] as &[&str], &["run", "p.so"], &["run", "p.wasm"]] {
+        for args in [&["compile", "p.wasm", "-o", "out.so"] as &[&str], &["run", "p.so"], &["run", "--compile-after", "0", "p.wasm"]] {
             let e = limited(dir.path(), args, Limits { descriptors: Some(descriptors), ..Limits::default() });
             let began = e.code != Some(127);
             let code = e.code.unwrap_or_else(|| panic!("{e:?}"));
@@ -249,7 +258,7 @@ fn killed_while_compiling_something_large() {
         let through_cache = round % 3 == 0;
         let mut c = in_folder(dir.path(), &["compile", "-q", "p.wasm", "-o", "out.so"]);
         if through_cache {
-            c = in_folder(dir.path(), &["run", "p.wasm"]);
+            c = in_folder(dir.path(), &["run", "--tier", "compiled", "p.wasm"]);
             c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "100M");
         } else if round % 4 == 1 {
             let _ = std::fs::remove_file(dir.path().join("out.so"));
@@ -269,7 +278,7 @@ fn killed_while_compiling_something_large() {
     no_temporary_files(dir.path());
     // What the cache has is right or replaced, and what was left behind in it is known to it.
     for _ in 0..2 {
-        let mut c = in_folder(dir.path(), &["run", "p.wasm"]);
+        let mut c = in_folder(dir.path(), &["run", "--tier", "compiled", "p.wasm"]);
         c.env("XDG_CACHE_HOME", dir.path().join("cache")).env("WASMC_CACHE_SIZE", "100M");
         let e = Limits::default().run(&mut c, Duration::from_secs(120)).expect("it ends");
         assert_eq!(e.code, Some(0), "{e:?}");
@@ -329,8 +338,8 @@ fn a_small_file_system() {
         cmp small/p.so old.so || exit 3
         "$0" compile -q p.wasm -o small/q.so; [ $? = 73 ] || exit 4
         [ "$(ls -A small | wc -l)" = 2 ] || exit 5
-        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run p.wasm || exit 6
-        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run p.wasm || exit 7
+        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run --tier compiled p.wasm || exit 6
+        XDG_CACHE_HOME=$PWD/small/cache WASMC_CACHE_SIZE=10M "$0" run --tier compiled p.wasm || exit 7
         "$0" run --profile small/p.json p.wasm || exit 8
         rm small/fills && "$0" compile -q p.wasm -o small/p.so && "$0" run small/p.so || exit 9"#;
     for how in [&["-m"][..], &["-Urm"]] {
@@ -385,7 +394,7 @@ fn embedders_with_handlers_forks_and_threads() {
         .arg(format!("-Wl,-rpath,{}", libraries.display()));
     let built = Limits::default().run(&mut cc, Duration::from_secs(120)).expect("it ends");
     assert_eq!(built.code, Some(0), "{}", built.stderr);
-    for tier in ["compiled", "interpreted"] {
+    for tier in ["compiled", "interpreted", "auto"] {
         for what in ["handlers-before", "handlers-after", "fork", "fork-while-busy", "threads"] {
             let mut c = command(&program);
             c.arg(what).env("TIER", tier);

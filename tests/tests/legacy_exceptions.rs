@@ -8,8 +8,8 @@ use support::*;
 use wasmc_runtime::{AsContextMut, Caller, Engine, Extern, ExternRef, Instance, Linker, Result, Store, Val};
 use wasmc_tests::Tier;
 
-fn engines(interpreted: &[&str]) -> [Engine; 4] {
-    [engine_without(interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed)]
+fn engines(interpreted: &[&str]) -> [Engine; 5] {
+    [engine_without(interpreted), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed), engine(Tier::Auto)]
 }
 
 /// An instance with a host function `collect`, and `again`, which calls the export `f` of its caller.

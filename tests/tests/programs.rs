@@ -2,7 +2,7 @@
 //! below has a module, its input and `expected.txt`, what a native build of the same sources prints.
 
 use std::time::Duration;
-use wasmc_tests::{Outcome, Tier, command, run, wasmc, workspace};
+use wasmc_tests::{AUTO, Outcome, Tier, command, run, wasmc, workspace};
 
 /// Runs a program's module with its folder as the guest's current one, on a tier.
 fn run_program(name: &str, options: &[&str], args: &[&str], tier: Tier) -> Outcome {
@@ -13,6 +13,7 @@ fn run_program(name: &str, options: &[&str], args: &[&str], tier: Tier) -> Outco
         Tier::Interpreted => c.args(["--tier", "interpreted"]),
         Tier::Compiled => c.args(["--tier", "compiled"]),
         Tier::Mixed => c.args(["--tier", "compiled", "--interpret", "odd"]),
+        Tier::Auto => c.args(AUTO),
     };
     run(c.arg(format!("{name}.wasm")).args(args), Duration::from_secs(120))
 }

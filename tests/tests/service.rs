@@ -97,6 +97,8 @@ fn tiers() -> Vec<(&'static str, Engine, Module, Linker<usize>)> {
         ("interpreted", small(Config::new().tier(Tier::Interpreted))),
         ("in memory", small(jit(vec![]))),
         ("mixed", small(jit(vec![Interpret::Odd]))),
+        // Compiled in the midst of the first cycles.
+        ("auto", small(jit(vec![]).tier(Tier::Auto).compile_after(5, false))),
     ] {
         let module = Module::new(&engine, &wasm).expect("a module");
         let linker = linker(&engine);
@@ -219,6 +221,12 @@ fn modules_come_and_go() {
     compile_to_artifact(&wasm, &CompileOptions::default()).expect("compiled").write_artifact(&path).expect("written");
     let jit = Engine::new(Config::new().compiler(Arc::new(wasmc_compiler::Jit::default()))).expect("an engine");
     let linker_jit = linker(&jit);
+    // Modules that go while a thread compiles for them, and such as waited for it.
+    let auto = [false, true].map(|wait| {
+        let config = Config::new().tier(Tier::Auto).compiler(Arc::new(wasmc_compiler::Jit::default()));
+        let engine = Engine::new(config.compile_after(1, wait)).expect("an engine");
+        (linker(&engine), engine)
+    });
     let plain = Engine::new(Config::new()).expect("an engine");
     let linker_plain = linker(&plain);
     let round = |n: usize| {
@@ -228,6 +236,10 @@ fn modules_come_and_go() {
             cycle(i, &plain, &loaded, &linker_plain);
             if i.is_multiple_of(10) {
                 cycle(i, &jit, &Module::new(&jit, &wasm).expect("a module"), &linker_jit);
+                for (linker, engine) in &auto {
+                    let module = Module::new(engine, &wasm).expect("a module");
+                    (i..i + 3).for_each(|i| cycle(i, engine, &module, linker));
+                }
                 assert!(Module::new(&jit, &wasm[..wasm.len() - 3]).is_err());
             }
         }

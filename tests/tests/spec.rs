@@ -160,3 +160,8 @@ fn compiled() {
 fn mixed() {
     on_tier("mixed");
 }
+
+#[test]
+fn auto() {
+    on_tier("auto");
+}

@@ -112,6 +112,7 @@ fn the_stack_overflows_as_a_trap() {
             config(Tier::Interpreted),
             config(Tier::Compiled),
             config(Tier::Mixed),
+            config(Tier::Auto),
             wasmc_runtime::Config::new().compiler(jit()).interpret(interpreted.to_vec()),
         ] {
             let engine = wasmc_runtime::Engine::new(config.stack_size(stack)).unwrap();
@@ -168,9 +169,13 @@ fn backtraces_over_both_tiers() {
         (func $c_host (export "c_host") call $call_back)
         (func $i_top (export "i_top") call $c_host)
         (func $c_top (export "c_top") call $i_top))"#;
-    for engine in
-        [engine_without(&["i_bottom", "i_before", "i_top"]), engine(Tier::Interpreted), engine(Tier::Compiled), engine(Tier::Mixed)]
-    {
+    for engine in [
+        engine_without(&["i_bottom", "i_before", "i_top"]),
+        engine(Tier::Interpreted),
+        engine(Tier::Compiled),
+        engine(Tier::Mixed),
+        engine(Tier::Auto),
+    ] {
         let module = module(&engine, WAT);
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);
@@ -229,6 +234,7 @@ fn the_same_instruction_on_every_tier() {
     let interpreted = offsets(Tier::Interpreted);
     assert_eq!(offsets(Tier::Compiled), interpreted);
     assert_eq!(offsets(Tier::Mixed), interpreted);
+    assert_eq!(offsets(Tier::Auto), interpreted);
 }
 
 /// A trap in the prologue of a function has its caller in the backtrace.

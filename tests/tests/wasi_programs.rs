@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wasmc_tests::{Tier, command, run, wasmc, workspace};
+use wasmc_tests::{AUTO, Tier, command, run, wasmc, workspace};
 
 fn program(name: &str) -> PathBuf {
     workspace().join("tests/programs/wasi").join(name)
@@ -21,6 +21,11 @@ fn runs(tier: Tier, name: &str, folder: &Path, options: &[&str]) -> Vec<std::ffi
     line.extend(options.iter().map(Into::into));
     if tier == Tier::Interpreted {
         line.extend(["--tier".into(), "interpreted".into(), wasm.into()]);
+        return line;
+    }
+    if tier == Tier::Auto {
+        line.extend(AUTO.map(Into::into));
+        line.push(wasm.into());
         return line;
     }
     let artifact = folder.join(format!("{name}-{tier:?}.so"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use wasmc_tests::{Tier, command, run, shared, wasmc};
+use wasmc_tests::{AUTO, Tier, command, run, shared, wasmc};
 
 /// What the JSON file may hold. A key that is not here would change what the test means.
 const KEYS: &[&str] = &["args", "env", "root", "dirs", "stdin", "exit_code", "stdout", "stderr"];
@@ -47,7 +47,7 @@ impl Case {
     fn run(&self, tier: Tier) -> Result<(), String> {
         let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
         let artifact = scratch.path().join("program.so");
-        if tier != Tier::Interpreted {
+        if !matches!(tier, Tier::Interpreted | Tier::Auto) {
             let mut compile = command(wasmc());
             compile.args(["compile", "-q", "-o"]).arg(&artifact).arg(&self.wasm);
             if tier == Tier::Mixed {
@@ -71,6 +71,7 @@ impl Case {
         }
         match tier {
             Tier::Interpreted => c.args(["--tier", "interpreted"]).arg(&self.wasm),
+            Tier::Auto => c.args(AUTO).arg(&self.wasm),
             _ => c.arg(&artifact),
         };
         c.args(self.strings("args"));

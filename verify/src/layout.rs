@@ -111,4 +111,4 @@ impl Layout {
     }
 }
 
-const _: () = assert!(size_of::<VMContextHead>() == 48);
+const _: () = assert!(size_of::<VMContextHead>() == 64);

@@ -1,6 +1,7 @@
 //! `wasmc run`: an artifact by its native code, a module compiled in memory or interpreted, as a WASI program or by one
 //! exported function. The program's exit code is wasmc's.
 
+mod auto;
 mod modules;
 
 use crate::exit::{ExitCode, usage, with_code};
@@ -112,6 +113,8 @@ pub struct Opts {
     meter: crate::meter::RunOpts,
     #[command(flatten)]
     spectre: crate::spectre::SpectreOpts,
+    #[command(flatten)]
+    auto: auto::AutoOpts,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
@@ -120,6 +123,9 @@ enum TierOption {
     Compiled,
     /// Interpret, which starts at once.
     Interpreted,
+    /// Interpret, and compile what runs often meanwhile. The default, but with --meter, --interpret, --profile, --coredump and traces of
+    /// calls everything is compiled first.
+    Auto,
 }
 
 /// What the store holds.
@@ -133,7 +139,8 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
     (opts.file, opts.args) = program(std::mem::take(&mut opts.program))?;
     let tier = match opts.tier {
         Some(TierOption::Interpreted) => Tier::Interpreted,
-        _ => Tier::Compiled,
+        Some(TierOption::Compiled) => Tier::Compiled,
+        Some(TierOption::Auto) | None => opts.auto.tier(opts.profile.wanted() || opts.coredump.wanted()),
     };
     let mut features = features(&opts.wasm);
     if opts.threads {
@@ -151,6 +158,7 @@ pub fn run(mut opts: Opts) -> Result<ExitCode> {
         .keep_locals(opts.coredump.wanted())
         .compiler(Arc::new(wasmc_compiler::Jit::default()));
     opts.coredump.check()?;
+    let config = opts.auto.configure(config);
     let config = opts.trace.configure(opts.meter.configure(opts.limits.configure(config), &opts.file)?)?;
     let engine = Engine::new(config).map_err(|e| usage(e.to_string()))?;
     let mut linker: Linker<Host> = Linker::new(&engine);

@@ -16,7 +16,7 @@ pub struct Opts {
     /// Scripts.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Which tier runs them; mixed leaves every second function uncompiled.
+    /// Which tier runs them; mixed leaves every second function uncompiled, auto compiles each at its second call or turn of a loop.
     #[arg(long, value_enum, default_value = "all")]
     tier: TierOption,
     /// Switch a proposal off or on; all are on at first, whatever `wasmc settings` says.
@@ -29,6 +29,7 @@ enum TierOption {
     Interpreted,
     Compiled,
     Mixed,
+    Auto,
     All,
 }
 
@@ -38,7 +39,8 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         TierOption::Interpreted => &[Tier::Interpreted],
         TierOption::Compiled => &[Tier::Compiled],
         TierOption::Mixed => &[Tier::Mixed],
-        TierOption::All => &[Tier::Interpreted, Tier::Compiled, Tier::Mixed],
+        TierOption::Auto => &[Tier::Auto],
+        TierOption::All => &[Tier::Interpreted, Tier::Compiled, Tier::Mixed, Tier::Auto],
     };
     let features = options::apply(Features::all(), &opts.wasm);
     let mut failed = false;

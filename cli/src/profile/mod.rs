@@ -36,6 +36,11 @@ struct Session {
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
 
 impl ProfileOpts {
+    /// Whether there is to be a profile.
+    pub fn wanted(&self) -> bool {
+        self.profile.is_some()
+    }
+
     /// Begins what the options ask for. To be called before anything is instantiated, with the modules that will be.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub enum Tier {
     Interpreted,
     Compiled,
     Mixed,
+    Auto,
 }
 
 impl core::fmt::Display for Tier {
@@ -34,6 +35,7 @@ impl core::fmt::Display for Tier {
             Self::Interpreted => "interpreted",
             Self::Compiled => "compiled",
             Self::Mixed => "mixed",
+            Self::Auto => "auto",
         })
     }
 }
@@ -114,6 +116,7 @@ fn engine(tier: Tier, features: &Features) -> Result<Engine> {
         Tier::Interpreted => config.tier(wasmc_runtime::Tier::Interpreted),
         Tier::Compiled => config.tier(wasmc_runtime::Tier::Compiled),
         Tier::Mixed => config.tier(wasmc_runtime::Tier::Compiled).interpret(vec![Interpret::Odd]),
+        Tier::Auto => config.tier(wasmc_runtime::Tier::Auto).compile_after(1, true),
     })
 }
 

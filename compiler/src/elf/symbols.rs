@@ -88,6 +88,7 @@ fn stub_name(input: &Input<'_>, symbol: Symbol) -> String {
         Symbol::Function(i) => format!("wasm_function_{i}"),
         Symbol::Builtin(b) => format!("wasmc.builtin.{}", b.signature().name),
         Symbol::ClosedTable(t) => format!("wasmc.table.{t}"),
+        Symbol::Elsewhere(i) => format!("wasmc.elsewhere.{i}"),
         Symbol::ImportThunk(i) => match input.names.get(&i) {
             Some(name) => format!("wasmc.import.{name}"),
             None => format!("wasmc.import.{i}"),

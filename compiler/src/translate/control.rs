@@ -157,6 +157,7 @@ impl<'m> FuncTranslator<'_, 'm> {
         let header = self.create_block(params);
         let height = self.buffers.stack.len() - params.len();
         self.jump(header, params.len());
+        self.arrive_at_loop(header);
         self.start(header);
         self.buffers.stack.truncate(height);
         self.push_block_params(header);

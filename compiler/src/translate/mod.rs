@@ -19,6 +19,7 @@ mod legacy;
 mod memory;
 mod numeric;
 mod operator;
+mod osr;
 mod reference;
 mod region;
 mod simd;
@@ -87,7 +88,26 @@ pub fn translate_function(
 ) -> Result<(), CompileError> {
     let FunctionToValidate { validator, body } = f;
     let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
-    let result = translate_body(env, cx, index, &mut validator, &body, out);
+    let result = translate_body(env, cx, index, &mut validator, &body, None, out);
+    cx.validator = validator.into_allocations();
+    result
+}
+
+/// The same for code that is entered at the head of the loop at `offset`, as `TierEntry::Loop` says.
+///
+/// # Errors
+/// As [`translate_function`], and if the function cannot be entered there.
+pub fn translate_from_loop(
+    env: &ModuleEnv<'_>,
+    cx: &mut TranslateContext,
+    index: DefinedFuncIndex,
+    f: FunctionToValidate<'_>,
+    offset: u32,
+    out: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let FunctionToValidate { validator, body } = f;
+    let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
+    let result = translate_body(env, cx, index, &mut validator, &body, Some(offset), out);
     cx.validator = validator.into_allocations();
     result
 }
@@ -98,6 +118,7 @@ fn translate_body(
     index: DefinedFuncIndex,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
+    from_loop: Option<u32>,
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
     let start = body.range().start;
@@ -122,6 +143,7 @@ fn translate_body(
         t.declare_locals(count, ValType::from_wasmparser(ty, offset)?);
     }
 
+    t.enter_at_loop(func, from_loop);
     t.trace_enter(func)?;
     t.begin_metering(body);
 
@@ -137,6 +159,7 @@ fn translate_body(
     operators.finish().map_err(DecodeError::from)?;
     cx.operators = operators.into_allocations();
 
+    t.entered_at_loop()?;
     let FuncTranslator { builder, mut buffers, .. } = t;
     // What the locals add to blocks is known only now that all are sealed.
     let dfg = &builder.func.dfg;
@@ -194,6 +217,8 @@ pub(super) struct FuncTranslator<'a, 'm> {
     carried: usize,
     /// How many locals were read or written.
     touched: usize,
+    /// In code that is entered at the head of a loop: where that is, until it is found.
+    osr: Option<osr::FromLoop>,
     /// In code that reports its calls: this entry of the function, and where arguments and results are written for the report.
     trace: Option<trace::Traced>,
     buffers: Buffers,
@@ -241,6 +266,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             cold: false,
             carried: 0,
             touched: 0,
+            osr: None,
             trace: None,
             buffers,
         }

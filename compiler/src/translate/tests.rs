@@ -242,7 +242,7 @@ fn memory_accesses() {
     }
     let text = &body("(param i32) (result i32)", "(i32.add (i32.load offset=8 (local.get 0)) (i32.load (local.get 0)))")[0];
     assert_eq!(count(text, "trapnz"), 0);
-    assert_eq!((count(text, "readonly"), count(text, "iconst.i64 -8")), (0, 1), "one base, which is not read: {text}");
+    assert_eq!((count(text, "readonly"), count(text, "iconst.i64 -8\n")), (0, 1), "one base, which is not read: {text}");
 }
 
 /// A comparison and a conditional move an access, whatever the offset; only a sum that wraps traps by itself.

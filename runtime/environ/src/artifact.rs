@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of the header.
 pub const MAGIC: [u8; 8] = *b"\x7fwasmc\0\x01";
 /// Version of this format: changed with every change of what generated code and the loader must agree on.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 /// File offset of the header: behind the ELF header and the program headers.
 pub const HEADER_OFFSET: usize = 0x400;
 /// Number of entries in the header's section table.

@@ -36,3 +36,8 @@ pub const STACK_GUARD: u64 = 64 << 10;
 pub const UNINTERRUPTED_BYTES: u64 = 1 << 20;
 /// Greatest size of a module's closed tables together, in elements; more would bloat the artifact.
 pub const MAX_CLOSED_TABLE: u64 = 1 << 20;
+/// Loops of one function for which code is made that begins there: it has the rest of the function, other loops included, so that
+/// more are hardly of use, and each costs as much as the function.
+pub const MAX_LOOP_ENTRIES: usize = 8;
+/// Pieces of code made for one module while it runs: each is a mapping, of which a process can have 65,530.
+pub const MAX_PIECES: usize = 8 << 10;

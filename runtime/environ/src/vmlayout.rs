@@ -189,6 +189,9 @@ pub struct VMStoreContext {
     pub raise: *const u8,
     /// What metered code keeps.
     pub meter: VMMeter,
+    /// Not 0 while code is entered that has a second entry at a loop (`TierEntry::Loop`), if that entry is meant. The code makes it 0
+    /// before it does anything else, and whoever ends an activation does so, where it did not come to that.
+    pub at_loop: u64,
 }
 
 /// The counters of metered code. While native code runs, the pinned register holds `fuel`, and stubs that leave native code
@@ -281,6 +284,9 @@ pub struct VMContextHead {
     pub type_ids: *const u32,
     /// The runtime's own data of the instance.
     pub instance: *mut u8,
+    /// The native code of each function that has any by now, by `DefinedFuncIndex`; null before there is some, and in instances of
+    /// modules that are not compiled while they run. Only the store's own thread writes to it.
+    pub entries: *const *const u8,
     /// How many functions of the instance were entered in metered native code. It stands here and not in the store's `VMMeter`
     /// because an instruction more at each call can be felt.
     pub calls: u64,
@@ -305,6 +311,7 @@ pub mod offsets {
         VMCONTEXT_CALLS = VMContextHead.calls;
         VMCONTEXT_BUILTINS = VMContextHead.builtins;
         VMCONTEXT_TYPE_IDS = VMContextHead.type_ids;
+        VMCONTEXT_ENTRIES = VMContextHead.entries;
         FUNC_REF_CODE = VMFuncRef.code;
         FUNC_REF_CTX = VMFuncRef.ctx;
         FUNC_REF_TYPE_ID = VMFuncRef.type_id;
@@ -323,6 +330,7 @@ pub mod offsets {
         STORE_TAIL_CODE = VMStoreContext.tail.code;
         STORE_TAIL_CTX = VMStoreContext.tail.ctx;
         STORE_TAIL_ARGS = VMStoreContext.tail.args;
+        STORE_AT_LOOP = VMStoreContext.at_loop;
         EXN_TAG = VMExnObject.tag;
         EXN_FLAGS = VMExnObject.flags;
         MEMORY_BASE = VMMemoryDefinition.base;

@@ -114,6 +114,7 @@ fn load_file(file: File, path: &Path, host: &HostChecks) -> Result<LoadedCode, K
         meta,
         sections,
         order: checked.order,
+        piece: None,
         messages: OnceLock::new(),
         backing: Backing::Artifact { map, file, header: Box::new(header), stamp },
     })

@@ -18,7 +18,7 @@ pub use contents::ArtifactContents;
 pub(crate) use header::HostChecks;
 pub(crate) use load::{is_metered, is_section_intact, open, open_file, verify_all, verify_messages};
 pub(crate) use stamp::Stamp;
-pub(crate) use validate::{Invalid, validate, validate_messages};
+pub(crate) use validate::{Invalid, validate, validate_messages, validate_piece};
 
 use std::path::PathBuf;
 use wasmc_environ::artifact::FORMAT_VERSION;

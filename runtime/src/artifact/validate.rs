@@ -356,9 +356,21 @@ fn whole<T: zerocopy::FromBytes + zerocopy::Immutable + zerocopy::KnownLayout>(s
     }
 }
 
+/// Validates a piece of a module's code with so many functions.
+pub(crate) fn validate_piece(meta: &ArtifactMeta, sections: &Sections, text_len: usize, functions: usize) -> Check {
+    stubs(meta, text_len)?;
+    let checked = function_records(functions, sections, text_len)?;
+    require(checked.order.is_none(), "functions of a piece are not in the order of their code")?;
+    tables_of_code(sections, text_len)
+}
+
 fn functions(m: &Module, sections: &Sections, text_len: usize) -> Check<Checked> {
+    function_records(m.num_defined_functions() as usize, sections, text_len)
+}
+
+fn function_records(count: usize, sections: &Sections, text_len: usize) -> Check<Checked> {
     let functions: &[FuncRecord] = whole(sections, SectionKind::Functions)?;
-    require(functions.len() == m.num_defined_functions() as usize, "number of function records")?;
+    require(functions.len() == count, "number of function records")?;
     let mut uncompiled = Uncompiled::None;
     for f in functions {
         require(f.code_offset as usize + f.code_size as usize <= text_len && f.code_size != 0, "function outside the text")?;

@@ -12,8 +12,8 @@ pub(crate) use interpreted::exit_fn as interpreted_exit_fn;
 use crate::code::Code;
 use crate::instance::InstanceData;
 use crate::store::StoreOpaque;
-use wasmc_environ::FuncIndex;
 use wasmc_environ::vmlayout::*;
+use wasmc_environ::{DefinedFuncIndex, FuncIndex};
 
 /// A function to enter.
 #[derive(Copy, Clone, Debug)]
@@ -54,12 +54,26 @@ impl Callee {
                             ctx: module.hidden(vmctx),
                             type_id: module.type_ids[module.env.functions[func.index()].index()],
                         },
-                        (Some(_), _) => Target::Interpreted { vmctx, func },
+                        (Some(defined), _) => match native_entry(vmctx, defined) {
+                            Some(code) => {
+                                let type_id = module.type_ids[module.env.functions[func.index()].index()];
+                                Target::Compiled { code, ctx: module.hidden(vmctx), type_id }
+                            }
+                            None => Target::Interpreted { vmctx, func },
+                        },
                     }
                 }
             }
         }
     }
+}
+
+/// The native code that an instance has adopted for a function.
+#[inline]
+unsafe fn native_entry(vmctx: *mut VMContextHead, func: DefinedFuncIndex) -> Option<*const u8> {
+    // SAFETY: the caller vouches for the instance; the list has an entry for each function.
+    let code = unsafe { if (*vmctx).entries.is_null() { std::ptr::null() } else { *(*vmctx).entries.add(func.index()) } };
+    (!code.is_null()).then_some(code)
 }
 
 #[inline]

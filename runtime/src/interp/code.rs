@@ -6,7 +6,7 @@ use super::control;
 use super::dispatch::{Handler, Ip};
 use crate::vm::fork::get_or_init;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use wasmc_environ::types::{AbiType, FuncType, ValType};
 use wasmc_environ::{DefinedFuncIndex, FuncIndex, Module, TableIndex, TagIndex};
 
@@ -28,6 +28,8 @@ pub(crate) struct Func {
     /// is over, an instruction that translates the function.
     pub(super) code: AtomicPtr<u64>,
     pub(super) index: DefinedFuncIndex,
+    /// In modules that are compiled while they run: how many entries and turns of loops are left until it is looked at again.
+    pub(super) heat: AtomicI32,
     body: OnceLock<Box<Body>>,
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Body {
     pub roots: Box<[i32]>,
     /// In code that reports its calls: the slot with the number of the entry.
     pub trace_slot: Option<i32>,
+    /// In modules that are compiled while they run: slot and type of each parameter and local.
+    pub locals: Box<[(i32, Ty)]>,
 }
 
 /// A `try_table`, or a `try`.
@@ -88,8 +92,18 @@ pub(super) struct Catch {
 }
 
 impl Func {
-    fn new(index: u32) -> Self {
-        Self { code: AtomicPtr::new(control::translate_stub().cast_mut()), index: DefinedFuncIndex::from_u32(index), body: OnceLock::new() }
+    fn new(index: u32, heat: i32) -> Self {
+        Self {
+            code: AtomicPtr::new(control::translate_stub().cast_mut()),
+            index: DefinedFuncIndex::from_u32(index),
+            heat: AtomicI32::new(heat),
+            body: OnceLock::new(),
+        }
+    }
+
+    /// From now on, calls of the function find that it has native code.
+    pub(super) fn go_native(&self) {
+        self.code.store(control::native_stub().cast_mut(), Ordering::Release);
     }
 
     pub(super) fn body(&self) -> Option<&Body> {
@@ -101,7 +115,9 @@ impl Func {
         let body = get_or_init(&self.body, || Box::new(translate));
         // From the whole of the words: the one before the entry is read as well.
         let entry = body.words.as_ptr().wrapping_add(body.entry as usize);
-        self.code.store(entry.cast_mut(), Ordering::Release);
+        // It may have got native code meanwhile, and keeps it.
+        let untranslated = control::translate_stub().cast_mut();
+        let _ = self.code.compare_exchange(untranslated, entry.cast_mut(), Ordering::AcqRel, Ordering::Acquire);
         entry
     }
 }
@@ -179,15 +195,27 @@ pub(crate) struct InterpModule {
 
 impl InterpModule {
     /// For a module with so many defined functions. Nothing is translated yet.
-    pub(crate) fn new(num_defined: u32) -> Self {
-        Self { funcs: (0..num_defined).map(Func::new).collect(), types: OnceLock::new(), closed: OnceLock::new() }
+    pub(crate) fn new(num_defined: u32, heat: u32) -> Self {
+        let heat = i32::try_from(heat).unwrap_or(i32::MAX);
+        Self { funcs: (0..num_defined).map(|i| Func::new(i, heat)).collect(), types: OnceLock::new(), closed: OnceLock::new() }
+    }
+
+    /// From now on, calls of a function find that it has native code.
+    pub(crate) fn go_native(&self, func: DefinedFuncIndex) {
+        if let Some(func) = self.funcs.get(func.index()) {
+            func.go_native();
+        }
+    }
+
+    /// Whether a function was counted down to a number, at least.
+    pub(crate) fn has_run(&self, func: DefinedFuncIndex, left: i64) -> bool {
+        self.funcs.get(func.index()).is_some_and(|f| i64::from(f.heat.load(Ordering::Relaxed)) <= left)
     }
 
     /// A function type in slots. The address is stable.
     pub(super) fn sig(&self, env: &Module, ty: wasmc_environ::TypeIndex) -> &Sig {
         let types = get_or_init(&self.types, || env.types.iter().map(|_| OnceLock::new()).collect());
-        let sig: &Box<Sig> = get_or_init(&types[ty.index()], || Box::new(Sig::new(env.func_type(ty))));
-        sig
+        get_or_init::<Box<Sig>>(&types[ty.index()], || Box::new(Sig::new(env.func_type(ty))))
     }
 
     /// The elements of a table if it is closed. The address is stable. `interpreted` says which functions have no native code.

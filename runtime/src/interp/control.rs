@@ -215,3 +215,9 @@ pub(super) fn translate_stub() -> Ip {
     static STUB: Stub = Stub::new(super::call::translate);
     STUB.code()
 }
+
+/// The code of a function that has native code by now.
+pub(super) fn native_stub() -> Ip {
+    static STUB: Stub = Stub::new(super::tier::enter_native);
+    STUB.code()
+}

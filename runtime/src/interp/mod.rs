@@ -10,6 +10,7 @@
 //! * `outside`: calls that leave the interpreter or the instance
 //! * `sample`: frames at any moment, for the profiler
 //! * `simd`: what vector instructions compute
+//! * `tier`: counting, and going over to native code that was made meanwhile
 //! * `trace`: reporting calls, in code that was translated for it
 //! * `translate`: from WebAssembly to instructions
 
@@ -32,6 +33,7 @@ mod simd;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod trace;
 mod translate;
 mod vector;

@@ -33,6 +33,12 @@ pub(super) unsafe fn write_slot(slot: *mut u64, ty: Ty, v: ValRaw) -> usize {
     1
 }
 
+/// The value in a slot of a type, or in two.
+pub(super) unsafe fn slot_value(slot: *const u64, ty: Ty) -> ValRaw {
+    // SAFETY: the caller's slot is of this type.
+    unsafe { ValRaw { lo: *slot, hi: if ty == AbiType::V128 { *slot.add(1) } else { 0 } } }
+}
+
 /// Copies slots of these types to an array.
 pub(super) unsafe fn to_array(mut slot: *const u64, types: &[Ty], array: *mut ValRaw) {
     for (i, ty) in types.iter().enumerate() {
@@ -119,7 +125,7 @@ unsafe fn outside(cx: *mut Cx, args: *const u64, results: *mut u64, top: Sp, sig
 }
 
 /// Goes to the handler of the pending exception in this run, or ends the run.
-unsafe fn unwind(cx: *mut Cx) -> u64 {
+pub(super) unsafe fn unwind(cx: *mut Cx) -> u64 {
     // SAFETY: the run was left (`Cx::leave`).
     unsafe {
         // A loop can consist of a throw and its handler.

@@ -226,6 +226,9 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         if status == STATUS_OK {
             // Whoever ended the activation otherwise has brought it up to date.
             (*vm).context.meter.fuel = (*this).fuel;
+        } else {
+            // Code may have been ended before it knew where it was entered.
+            (*vm).context.at_loop = 0;
         }
         CURRENT.set((*this).prev_of_thread);
         (*vm).stack_in_use = stack == 0;

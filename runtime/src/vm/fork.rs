@@ -5,7 +5,7 @@
 
 use super::stack::{self, Stack};
 use super::threads;
-use crate::interrupt;
+use crate::{interrupt, tiering};
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 use std::sync::{MutexGuard, Once, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -82,6 +82,8 @@ pub(crate) fn get_or_init<T>(cell: &OnceLock<T>, init: impl FnOnce() -> T) -> &T
 struct Held {
     watchdog: interrupt::Stopped,
     thread: threads::Stopped,
+    /// Only so that it is released.
+    _publishing: tiering::Stopped,
     _stacks: MutexGuard<'static, Vec<Stack>>,
     // Last: whoever is let in finds the others free.
     _gate: Option<RwLockWriteGuard<'static, ()>>,
@@ -99,7 +101,8 @@ pub(super) fn prepare() {
 extern "C" fn before() {
     // A thread that forks in the midst of it, in an allocator of the host's for instance, waits for nobody.
     let gate = DEPTH.try_with(|d| d.get() == 0).unwrap_or(false).then(|| GATE.write().unwrap_or_else(PoisonError::into_inner));
-    let held = Held { _stacks: stack::idle(), watchdog: interrupt::stop(), thread: threads::stop(), _gate: gate };
+    let held =
+        Held { _stacks: stack::idle(), watchdog: interrupt::stop(), thread: threads::stop(), _publishing: tiering::stop(), _gate: gate };
     let _ = HELD.try_with(|h| h.set(Some(held)));
 }
 

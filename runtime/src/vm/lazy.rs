@@ -35,7 +35,11 @@ pub(crate) unsafe extern "C" fn resolve(exit: *mut VMExitContext) -> *const u8 {
             raise_error(store, crate::Error::msg("internal error: a function was called with a type that no module has stubs for"));
             return null();
         }
-        (*crate::func::func_ref_of_exit(exit)).code = code;
+        // A reference to a function that got native code meanwhile does not lead through its exit context any more.
+        let reference = crate::func::func_ref_of_exit(exit);
+        if (*reference).ctx == exit.cast() {
+            (*reference).code = code;
+        }
         code
     }
 }

@@ -95,6 +95,7 @@ impl VmStore {
             store: null_mut(),
             raise: activation::raise as *const u8,
             meter,
+            at_loop: 0,
         };
         Self {
             context: Box::new(context),
@@ -169,6 +170,13 @@ impl CodeRegistry {
         if let Code::Loaded(code) = &module.code
             && let Some(range) = self.register(code.clone())
         {
+            range.module.get_or_insert_with(|| module.clone());
+        }
+    }
+
+    /// Makes a piece of a module's code known.
+    pub(crate) fn insert_piece(&mut self, piece: Arc<LoadedCode>, module: &Arc<ModuleInner>) {
+        if let Some(range) = self.register(piece) {
             range.module.get_or_insert_with(|| module.clone());
         }
     }

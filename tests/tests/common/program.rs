@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use wasmc_tests::{Outcome, Tier, command, run, run_within, wasmc};
+use wasmc_tests::{AUTO, Outcome, Tier, command, run, run_within, wasmc};
 
 /// A program of the corpus.
 pub struct Program {
@@ -69,7 +69,7 @@ impl Program {
         copy(&self.folder, here).map_err(|e| e.to_string())?;
         let mut c = command(wasmc());
         let so = here.with_extension("so");
-        if tier != Tier::Interpreted {
+        if !matches!(tier, Tier::Interpreted | Tier::Auto) {
             let mut command = command(wasmc());
             command.args(["compile", "-q", "-o"]).arg(&so).args(compile).arg(self.wasm());
             if tier == Tier::Mixed {
@@ -89,6 +89,7 @@ impl Program {
         }
         match tier {
             Tier::Interpreted => c.args(["--tier", "interpreted"]).arg(self.wasm()),
+            Tier::Auto => c.args(AUTO).arg(self.wasm()),
             _ => c.arg(&so),
         };
         c.args(shlex::split(self.get("args").unwrap_or("")).ok_or("bad quoting")?);

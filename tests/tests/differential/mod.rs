@@ -122,8 +122,8 @@ impl Machines {
             }
         }
         // The two rarer ways take their turns.
-        let extra = if seed.is_multiple_of(2) { Way::Checked } else { Way::Artifact };
-        for way in [Way::Compiled, Way::Mixed, extra] {
+        let extra = if seed.is_multiple_of(2) { [Way::Checked, Way::Auto] } else { [Way::Artifact, Way::AutoChecked] };
+        for way in [Way::Compiled, Way::Mixed].into_iter().chain(extra) {
             let found = self.engines.run(&case, way);
             if let Some(at) = difference(&expected, &found, false) {
                 summary.failures.push(report(&case, &format!("{way:?}").to_lowercase(), at, &expected, &found));

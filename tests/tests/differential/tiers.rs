@@ -15,6 +15,10 @@ pub enum Way {
     Compiled,
     /// Functions with odd indices are left uncompiled.
     Mixed,
+    /// Interpreted, and compiled at the second call or turn of a loop.
+    Auto,
+    /// The same at the first call, with every memory access checked.
+    AutoChecked,
     /// Compiled, with every memory access checked.
     Checked,
     /// Compiled to a file, loaded from it, functions with odd indices left uncompiled; a second module interpreted.
@@ -27,6 +31,8 @@ pub struct Engines {
     compiled: Engine,
     mixed: Engine,
     checked: Engine,
+    auto: Engine,
+    auto_checked: Engine,
     /// Engines that meter, without costs and with: interpreted, compiled, mixed.
     metered: [[Engine; 3]; 2],
     costs: Arc<CostTable>,
@@ -74,6 +80,8 @@ impl Engines {
             compiled: engine(jit(Inlining::Normal)),
             mixed: engine(jit(Inlining::Everywhere).interpret(vec![Interpret::Odd])),
             checked: engine(jit(Inlining::Everywhere).static_memory(false)),
+            auto: engine(jit(Inlining::Everywhere).tier(Tier::Auto).compile_after(1, true)),
+            auto_checked: engine(jit(Inlining::Normal).static_memory(false).tier(Tier::Auto).compile_after(0, true)),
         }
     }
 
@@ -84,6 +92,8 @@ impl Engines {
             Way::Compiled => &self.compiled,
             Way::Mixed => &self.mixed,
             Way::Checked => &self.checked,
+            Way::Auto => &self.auto,
+            Way::AutoChecked => &self.auto_checked,
         };
         run(engine, case, (way == Way::Artifact).then_some(CompileOptions::default()), None).0
     }
@@ -93,7 +103,7 @@ impl Engines {
         let [interpreted, compiled, mixed] = &self.metered[usize::from(metering.costs)];
         let engine = match way {
             Way::Interpreted | Way::Artifact => interpreted,
-            Way::Compiled | Way::Checked => compiled,
+            Way::Compiled | Way::Checked | Way::Auto | Way::AutoChecked => compiled,
             Way::Mixed => mixed,
         };
         let tunables = environ::Tunables { meter: true, ..environ::Tunables::default() };

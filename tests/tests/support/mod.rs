@@ -22,6 +22,10 @@ pub fn config(tier: Tier) -> Config {
         // What is inlined in programs is chosen; here it is whatever can be.
         Tier::Compiled => Config::new().compiler(Arc::new(Jit { inlining: Inlining::Everywhere, ..Jit::default() })),
         Tier::Mixed => Config::new().compiler(Arc::new(Jit::default())).interpret(vec![Interpret::Odd]),
+        Tier::Auto => {
+            let jit = Jit { inlining: Inlining::Everywhere, ..Jit::default() };
+            Config::new().tier(wasmc_runtime::Tier::Auto).compiler(Arc::new(jit)).compile_after(1, true)
+        }
     }
 }
 
@@ -40,7 +44,8 @@ pub fn module(engine: &Engine, wat: &str) -> Module {
 /// A module on a tier of its own, in an engine whose tier is `Interpreted`: an artifact always runs its native code.
 pub fn module_on(engine: &Engine, tier: Tier, wat: &str) -> Module {
     let interpret = match tier {
-        Tier::Interpreted => return module(engine, wat),
+        // What comes of code that is made later is the engine's matter.
+        Tier::Interpreted | Tier::Auto => return module(engine, wat),
         Tier::Compiled => Vec::new(),
         Tier::Mixed => vec![Interpret::Odd],
     };

@@ -121,7 +121,7 @@ impl Prover<'_> {
     }
 
     /// The address, from the `VMContext` if it lies there.
-    fn from_context(&self, a: Address) -> Address {
+    fn addressed_from_context(&self, a: Address) -> Address {
         match a.base.kind {
             Kind::Heap { memory, low, high } if low == high => match self.in_context(memory, low.wrapping_add(a.offset)) {
                 Some(field) => Address { base: Val { kind: Kind::VmCtx(0), sym: 0 }, offset: field.into() },
@@ -164,7 +164,9 @@ impl Prover<'_> {
         }
         let zero = Val { kind: Kind::Const(0), sym: 0 };
         let base = register(i.memory_base()).map_or(zero, |r| s.regs[r.number()]);
-        let Some(index) = register(i.memory_index()) else { return Ok(self.from_context(Address { base, offset: displacement })) };
+        let Some(index) = register(i.memory_index()) else {
+            return Ok(self.addressed_from_context(Address { base, offset: displacement }));
+        };
         let index = s.regs[index.number()];
         let factor = u64::from(i.memory_index_scale());
         // The index of a jump table, and types by the number in a closed table.
@@ -187,10 +189,10 @@ impl Prover<'_> {
         if let Kind::Const(c) = index.kind
             && !matches!(base.kind, Kind::Const(_))
         {
-            return Ok(self.from_context(Address { base, offset: displacement.wrapping_add(c as i64) }));
+            return Ok(self.addressed_from_context(Address { base, offset: displacement.wrapping_add(c as i64) }));
         }
         let kind = self.add(base, index);
-        Ok(self.from_context(Address { base: Val { kind, sym: 0 }, offset: displacement }))
+        Ok(self.addressed_from_context(Address { base: Val { kind, sym: 0 }, offset: displacement }))
     }
 
     /// The address as a value.
@@ -505,7 +507,7 @@ impl Prover<'_> {
 
     /// The identity of a reference to an own function, if the address is that of one.
     pub(super) fn own_function(&self, a: Address) -> Option<u64> {
-        let a = self.from_context(a);
+        let a = self.addressed_from_context(a);
         let Kind::VmCtx(start) = a.base.kind else { return None };
         let at = i32::try_from(i64::from(start) + a.offset).ok()?;
         match self.program.layout.field(self.program.module, at)? {

@@ -163,11 +163,22 @@ impl<'a> Translator<'a> {
         let label = self.new_label();
         if matches!(kind, BlockKind::Loop) {
             self.bind(label);
+            self.count_turns();
         }
         // A branch may fill the slots of results that no instruction pushes.
         self.reserve(height, results);
         self.blocks.push(Block { kind, label, params, results, base, height });
         Ok(())
+    }
+
+    /// In a module that is compiled while it runs, counts the turns of the loop that begins here. Native code can be entered here if
+    /// there are no operands (`TierEntry::Loop`).
+    fn count_turns(&mut self) {
+        if self.module.tier.is_some() {
+            let enters = u64::from(self.stack.is_empty());
+            self.code.extend([address(super::super::tier::count_turn), enters | u64::from(self.offset) << 32]);
+            self.floor = self.code.len();
+        }
     }
 
     /// Makes sure that the frame has the slots of these values from `slot` on.

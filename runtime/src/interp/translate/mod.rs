@@ -266,6 +266,10 @@ impl<'a> Translator<'a> {
         self.height = at;
         self.max = at;
         self.floor = self.code.len();
+        if self.module.tier.is_some() {
+            self.code.push(address(super::tier::count_call));
+            self.floor = self.code.len();
+        }
         self.begin_function();
         self.begin_metering(&body);
 
@@ -303,7 +307,8 @@ impl<'a> Translator<'a> {
         let roots = self.root_slots();
         let first_local = self.temporaries.map_or(0, |_| operand::TEMPORARY_SLOTS);
         let (words, map, trace_slot) = (self.code.into_boxed_slice(), self.map.into_boxed_slice(), self.trace_slot);
-        Ok(Body { words, entry: 1, wasm_start, first_local, map, tries, roots, trace_slot })
+        let locals = if self.module.tier.is_some() { self.locals.into() } else { Box::default() };
+        Ok(Body { words, entry: 1, wasm_start, first_local, map, tries, roots, trace_slot, locals })
     }
 
     /// Replaces the labels in the clauses of a `try_table` by their positions.
