@@ -186,8 +186,7 @@ impl InterpModule {
     /// A function type in slots. The address is stable.
     pub(super) fn sig(&self, env: &Module, ty: wasmc_environ::TypeIndex) -> &Sig {
         let types = get_or_init(&self.types, || env.types.iter().map(|_| OnceLock::new()).collect());
-        let sig: &Box<Sig> = get_or_init(&types[ty.index()], || Box::new(Sig::new(env.func_type(ty))));
-        sig
+        get_or_init::<Box<Sig>>(&types[ty.index()], || Box::new(Sig::new(env.func_type(ty))))
     }
 
     /// The elements of a table if it is closed. The address is stable. `interpreted` says which functions have no native code.
