@@ -1,6 +1,6 @@
-//! Options on inlining of `wasmc compile`. `run` has none, since what it compiles is kept for later runs.
+//! Options on the optimisations of `wasmc compile`. `run` has none, since what it compiles is kept for later runs.
 
-use wasmc_compiler::Inlining;
+use wasmc_compiler::{Inlining, Passes};
 
 /// How much is inlined.
 #[derive(clap::Args)]
@@ -11,6 +11,25 @@ pub struct InlineOpts {
     /// Inline whatever can be, for tests of the compiler.
     #[arg(long, hide = true, conflicts_with = "no_inline")]
     inline_everywhere: bool,
+    /// Leave out an optimisation, to look for its effect; can be given several times.
+    #[arg(long, value_name = "PASS")]
+    without: Vec<Pass>,
+}
+
+/// An optimisation that can be left out.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Pass {
+    /// Products of 128 bits as one multiplication.
+    WideMultiply,
+    /// Comparing the value of a loop's counter that goes on.
+    Latches,
+}
+
+impl From<&InlineOpts> for Passes {
+    fn from(opts: &InlineOpts) -> Self {
+        let with = |pass| !opts.without.contains(&pass);
+        Self { wide_multiply: with(Pass::WideMultiply), latches: with(Pass::Latches) }
+    }
 }
 
 impl From<&InlineOpts> for Inlining {

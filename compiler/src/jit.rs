@@ -8,7 +8,7 @@ mod coherence;
 use crate::function::Keep;
 use crate::image::Images;
 use crate::isa::{Cpu, OptLevel, Target};
-use crate::opt::Inlining;
+use crate::opt::{Inlining, Passes};
 use crate::pool::{self, CompiledModule, Emit, Options};
 use crate::sections::Records;
 use crate::text::{self, Linked};
@@ -33,16 +33,18 @@ pub struct Jit {
     pub jobs: Option<usize>,
     /// How much is inlined.
     pub inlining: Inlining,
+    /// Which other optimisations of wasmc's own there are.
+    pub passes: Passes,
 }
 
 impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
         let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
-        pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level)))
+        pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level), self.passes.at(self.opt_level)))
     }
 }
 
-fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlining) -> Result<JitCode, CompileError> {
+fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlining, passes: Passes) -> Result<JitCode, CompileError> {
     let CompiledModule { module, interpreted, signatures, mut items, .. } = pool::compile(
         wasm,
         &Options {
@@ -51,6 +53,7 @@ fn compile(target: &Target, wasm: &[u8], options: &JitOptions, inlining: Inlinin
             tunables: &options.tunables,
             costs: options.costs.as_deref(),
             inlining,
+            passes,
             features: &options.features,
             emit: Emit::Code(Keep::default()),
             progress: None,

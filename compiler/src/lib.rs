@@ -31,7 +31,7 @@ mod run_tests;
 
 pub use isa::{Cpu, OptLevel, host_features};
 pub use jit::Jit;
-pub use opt::Inlining;
+pub use opt::{Inlining, Passes};
 pub use output::write_file;
 pub use target_lexicon::Triple;
 pub use wasmc_environ::jit::{CompileError, Interpret};
@@ -68,6 +68,8 @@ pub struct CompileOptions<'a> {
     pub interpret: Vec<Interpret>,
     /// How much is inlined.
     pub inlining: Inlining,
+    /// Which other optimisations of wasmc's own there are.
+    pub passes: Passes,
     /// Leave out the original module.
     pub strip: bool,
     /// Options that change code.
@@ -124,6 +126,7 @@ impl CompileOptions<'_> {
             tunables: &self.tunables,
             costs: self.costs.as_deref(),
             inlining: self.inlining.at(self.opt_level),
+            passes: self.passes.at(self.opt_level),
             features: &self.features,
             emit,
             progress: self.progress,

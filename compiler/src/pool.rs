@@ -8,7 +8,7 @@ use crate::interpret;
 use crate::isa::Target;
 use crate::opt::inlining::Body;
 use crate::opt::sites::{FIRST_LOCATION, Sites};
-use crate::opt::{self, CallGraph, Inlining, Library};
+use crate::opt::{self, CallGraph, Inlining, Library, Passes};
 use crate::stubs::StubPlan;
 use crate::symbols::Symbol;
 use crate::trampoline::Stubs;
@@ -66,6 +66,8 @@ pub struct Options<'a> {
     pub costs: Option<&'a CostTable>,
     /// How much is inlined.
     pub inlining: Inlining,
+    /// Which other optimisations of wasmc's own there are.
+    pub passes: Passes,
     /// Proposals that are on.
     pub features: &'a Features,
     /// What to make.
@@ -421,6 +423,7 @@ impl Worker {
             }
             Work::Body(index, f) => {
                 translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+                shared.options.passes.run(&mut self.context.func);
                 sites = self.inline(shared, index)?;
             }
             Work::Translated(_, Some(e)) => return Err(e),
@@ -462,6 +465,7 @@ impl Worker {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.clear();
             translate::translate_function(shared.stubs.env, &mut self.translate, index, f, &mut self.context.func)?;
+            shared.options.passes.run(&mut self.context.func);
             let sites = self.inline(shared, index)?;
             Ok(Body::new(&self.context.func, sites))
         }));

@@ -98,6 +98,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         jobs: opts.jobs.map(Into::into),
         interpret: opts.interpret.clone(),
         inlining: (&opts.inline).into(),
+        passes: (&opts.inline).into(),
         strip: opts.strip,
         tunables: Tunables {
             static_memory: !opts.explicit_bounds,

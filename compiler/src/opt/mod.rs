@@ -3,14 +3,50 @@
 
 pub mod call_graph;
 pub mod inlining;
+mod latches;
 mod memory_base;
 pub mod model;
 pub mod sites;
+mod wide_multiply;
 
 #[cfg(test)]
 mod tests;
+
+use cranelift_codegen::ir::Function;
 
 pub use call_graph::{BodyFacts, CallGraph, Scanner};
 pub use inlining::Library;
 pub use memory_base::share_register;
 pub use model::Inlining;
+
+/// Which passes run over a translated body before anything is inlined into it or it into others.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Products of 128 bits become one multiplication.
+    pub wide_multiply: bool,
+    /// Loops compare the value of their counter that goes on.
+    pub latches: bool,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self { wide_multiply: true, latches: true }
+    }
+}
+
+impl Passes {
+    /// What there is of them at this level of optimisation.
+    pub(crate) fn at(self, level: crate::OptLevel) -> Self {
+        if level == crate::OptLevel::None { Self { wide_multiply: false, latches: false } } else { self }
+    }
+
+    /// Runs them.
+    pub(crate) fn run(self, func: &mut Function) {
+        if self.wide_multiply {
+            wide_multiply::multiply_wide(func);
+        }
+        if self.latches {
+            latches::compare_later(func);
+        }
+    }
+}

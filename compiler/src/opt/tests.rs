@@ -2,9 +2,9 @@
 //! then does is tested on all tiers (`tests/tests/inlining.rs`).
 
 use super::sites::{FIRST_LOCATION, Sites};
-use super::{CallGraph, Inlining};
+use super::{CallGraph, Inlining, Passes};
 use crate::facts::Facts;
-use crate::{CompileOptions, compile_to_artifact};
+use crate::{CompileOptions, compile_to_artifact, emit_clif};
 use cranelift_codegen::ir::SourceLoc;
 use wasmc_environ::artifact::*;
 use wasmc_environ::decode::{Decoded, decode};
@@ -174,4 +174,54 @@ fn locations_end() {
     assert_eq!(n, (0x7fff_ffff - FIRST_LOCATION) / 0x100_0001);
     assert!(Sites::default().add(FuncIndex::from_u32(0), std::ops::Range { start: 5, end: 4 }, &Sites::default(), 1).is_none());
     assert!(Sites::default().add(FuncIndex::from_u32(0), 0..4, &Sites::default(), FIRST_LOCATION).is_none());
+}
+
+/// The CLIF of a module's functions, with these passes.
+fn clif(wat: &str, passes: Passes) -> String {
+    emit_clif(&wat::parse_str(wat).unwrap(), &CompileOptions { passes, ..CompileOptions::default() }).unwrap()
+}
+
+const NONE: Passes = Passes { wide_multiply: false, latches: false };
+
+/// The high half of a product as C makes it, with this in the place of the last mask and of the last shift.
+fn high_half(mask: &str, shift: &str) -> String {
+    format!(
+        "(module (func (param i64 i64) (result i64) (local $t i64)
+            (local.set $t (i64.add
+                (i64.mul (i64.shr_u (local.get 0) (i64.const 32)) (i64.and (local.get 1) (i64.const 4294967295)))
+                (i64.shr_u (i64.mul (i64.and (local.get 0) (i64.const 4294967295)) (i64.and (i64.const 4294967295) (local.get 1))) (i64.const 32))))
+            (i64.add
+                (i64.shr_u (i64.add
+                    (i64.mul (i64.and (local.get 0) (i64.const 4294967295)) (i64.shr_u (local.get 1) (i64.const 32)))
+                    (i64.and (local.get $t) (i64.const {mask}))) (i64.const {shift}))
+                (i64.add
+                    (i64.mul (i64.shr_u (local.get 1) (i64.const 32)) (i64.shr_u (local.get 0) (i64.const 32)))
+                    (i64.shr_u (local.get $t) (i64.const 32))))))"
+    )
+}
+
+#[test]
+fn products_are_found() {
+    let found = clif(&high_half("4294967295", "32"), Passes::default());
+    assert_eq!((found.matches("umulhi").count(), found.matches("imul").count()), (1, 0), "{found}");
+    for (mask, shift) in [("4294967294", "32"), ("4294967295", "31"), ("-1", "32")] {
+        let other = clif(&high_half(mask, shift), Passes::default());
+        assert_eq!((other.matches("umulhi").count(), other.matches("imul").count()), (0, 4), "{other}");
+    }
+    assert!(!clif(&high_half("4294967295", "32"), NONE).contains("umulhi"));
+}
+
+#[test]
+fn comparisons_come_later() {
+    let wat = |last: &str| {
+        format!(
+            "(module (func (param i64) (local i64)
+                (loop $l (local.set 1 (local.get 0)) (local.set 0 (i64.add (local.get 0) (i64.const 16)))
+                    (br_if $l (i64.ne (local.get 1) (i64.const {last}))))))"
+        )
+    };
+    assert!(clif(&wat("7152"), Passes::default()).contains("iconst.i64 7168"));
+    assert!(!clif(&wat("7152"), NONE).contains("iconst.i64 7168"));
+    // A constant that needs no register would need one.
+    assert!(!clif(&wat("0x7fffffff"), Passes::default()).contains("iconst.i64 0x8000_000f"));
 }
