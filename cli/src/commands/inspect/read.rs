@@ -289,7 +289,7 @@ fn segments<'a, I: Copy + 'a>(all: impl Iterator<Item = (&'a SegmentMode<I>, u64
 /// these, so they are tried together first, and by halves where that is refused, which is found out at the first byte that needs one.
 fn needed_features(m: &Module, wasm: &[u8]) -> Vec<&'static str> {
     let mut needed = vec![false; Features::ALL.len()];
-    let mut groups = Vec::from([0..Features::ALL.len()]);
+    let mut groups: Vec<_> = std::iter::once(0..Features::ALL.len()).collect();
     while let Some(group) = groups.pop() {
         let mut features = Features::all();
         Features::ALL[group.clone()].iter().for_each(|f| _ = features.set(f.name, false));
