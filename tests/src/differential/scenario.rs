@@ -6,25 +6,37 @@ use super::shape::{Export, Heap, Shape, Ty};
 use std::fmt;
 use std::sync::Arc;
 
-/// Pseudo-random numbers from a seed (SplitMix64).
+/// Pseudo-random numbers from a seed (SplitMix64). A fuzzer can change single ones of them by bytes: each number takes the next two.
 #[derive(Clone)]
-pub struct Rng(u64);
+pub struct Rng {
+    state: u64,
+    changes: Arc<[u8]>,
+    used: usize,
+}
 
 impl Rng {
     /// Numbers for one purpose of a seed.
     pub fn new(seed: u64, purpose: u64) -> Self {
-        let mut rng = Self(seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F));
+        let mut rng = Self { state: seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F), changes: Arc::new([]), used: 0 };
         rng.next();
         rng
     }
 
+    /// The same numbers, changed by bytes as far as there are any.
+    #[must_use]
+    pub fn changed(self, changes: &[u8]) -> Self {
+        Self { changes: changes.into(), ..self }
+    }
+
     /// The next number.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        let change = self.changes.get(self.used..self.used + 2).map_or(0, |b| u64::from(b[0]) | u64::from(b[1]) << 8);
+        self.used += 2;
+        z ^ (z >> 31) ^ change
     }
 
     /// A number below `bound`, which is not 0.

@@ -10,13 +10,13 @@ mod scenario;
 mod shape;
 mod tiers;
 
-#[allow(unused_imports, reason = "the test of the verifier compiles the modules")]
-pub use generate::case;
+pub use generate::{Binary, Case, case, changed_case};
+pub use scenario::Rng;
 use scenario::{Event, Outcome};
 use shape::{Heap, Ty};
+use crate::fuzz::forgiving;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use tiers::Metering;
 pub use tiers::Way;
@@ -48,7 +48,7 @@ fn signature(params: impl Iterator<Item = Ty>, results: impl Iterator<Item = Ty>
 
 /// Where failures are written.
 pub fn folder() -> PathBuf {
-    wasmc_tests::workspace().join("target/diff")
+    crate::workspace().join("target/diff")
 }
 
 /// What many modules came to.
@@ -96,14 +96,31 @@ pub struct Machines {
 
 impl Machines {
     /// All of them.
+    ///
+    /// # Panics
+    /// If an engine cannot be made.
+    #[expect(clippy::new_without_default, reason = "it takes long, and can fail")]
     pub fn new() -> Self {
         Self { engines: tiers::Engines::new(), oracle: oracle::engine() }
     }
 
     /// Runs the module of a seed on all machines and compares.
+    ///
+    /// # Panics
+    /// If a machine does.
     pub fn check(&self, seed: u64, summary: &mut Summary) {
-        let Some(case) = generate::case(seed) else { return };
-        let expected = self.engines.run(&case, Way::Interpreted);
+        if let Some(case) = generate::case(seed) {
+            self.check_case(&case, summary);
+        }
+    }
+
+    /// Runs a module on all machines and compares.
+    ///
+    /// # Panics
+    /// If a machine does.
+    pub fn check_case(&self, case: &Case, summary: &mut Summary) {
+        let seed = case.seed;
+        let expected = self.engines.run(case, Way::Interpreted);
         summary.modules += 1;
         for group in &case.shape.groups {
             *summary.groups.entry(group).or_default() += 1;
@@ -124,17 +141,17 @@ impl Machines {
         // The two rarer ways take their turns.
         let extra = if seed.is_multiple_of(2) { [Way::Checked, Way::Auto] } else { [Way::Artifact, Way::AutoChecked] };
         for way in [Way::Compiled, Way::Mixed].into_iter().chain(extra) {
-            let found = self.engines.run(&case, way);
+            let found = self.engines.run(case, way);
             if let Some(at) = difference(&expected, &found, false) {
-                summary.failures.push(report(&case, &format!("{way:?}").to_lowercase(), at, &expected, &found));
+                summary.failures.push(report(case, &format!("{way:?}").to_lowercase(), at, &expected, &found));
                 return;
             }
         }
-        if seed.is_multiple_of(3) && !self.check_metered(&case, &expected, summary) {
+        if seed.is_multiple_of(3) && !self.check_metered(case, &expected, summary) {
             return;
         }
         // wasmi's own assertions can fail: then it has nothing to say.
-        let found = catch_unwind(AssertUnwindSafe(|| oracle::run(&self.oracle, &case))).unwrap_or_else(|_| {
+        let found = forgiving(|| oracle::run(&self.oracle, case)).unwrap_or_else(|| {
             eprintln!("(wasmi panicked on seed {seed}, which is compared without it)");
             *summary.ends.entry("wasmi panicked".to_owned()).or_default() += 1;
             None
@@ -142,7 +159,7 @@ impl Machines {
         if let Some(found) = found {
             summary.with_oracle += 1;
             if let Some(at) = difference(&expected, &found, true) {
-                summary.failures.push(report(&case, "wasmi", at, &expected, &found));
+                summary.failures.push(report(case, "wasmi", at, &expected, &found));
             }
         }
     }
@@ -154,7 +171,7 @@ const LIMITS: u64 = 3;
 impl Machines {
     /// Runs a module with metering: it does the same, counts the same on every tier, and stops at the same place wherever its fuel
     /// ends. Says whether that is so.
-    fn check_metered(&self, case: &generate::Case, unmetered: &[Event], summary: &mut Summary) -> bool {
+    fn check_metered(&self, case: &Case, unmetered: &[Event], summary: &mut Summary) -> bool {
         let costs = case.seed.is_multiple_of(2);
         let mut limits = vec![None];
         let mut at = 0;
@@ -225,7 +242,7 @@ fn same(a: &Event, b: &Event, oracle: bool) -> bool {
 }
 
 /// Writes the module and what was observed, and says where.
-fn report(case: &generate::Case, way: &str, at: usize, expected: &[Event], found: &[Event]) -> String {
+fn report(case: &Case, way: &str, at: usize, expected: &[Event], found: &[Event]) -> String {
     let seed = case.seed;
     let show = |events: &[Event]| events.get(at).map_or_else(|| "nothing".to_owned(), |e| format!("{e:?}"));
     let mut text = format!("seed {seed} ({}): {way} differs from interpreted at event {at}\n", case.about);

@@ -5,13 +5,15 @@ use super::generate::{Case, SECOND};
 use super::scenario::{self, Event, Exn, Log, Outcome, Reply, Value, View};
 use super::shape::Ty;
 use std::sync::Arc;
-use wasmc_compiler::{CompileOptions, Inlining, Interpret, Jit};
+use wasmc_compiler::{CompileOptions, Inlining, Interpret, Jit, SelfChecks};
 use wasmc_runtime::*;
 
 /// How a module is run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Way {
+    /// By the interpreter.
     Interpreted,
+    /// By native code.
     Compiled,
     /// Functions with odd indices are left uncompiled.
     Mixed,
@@ -56,7 +58,7 @@ impl Engines {
     pub fn new() -> Self {
         let base = || Config::new().features(features()).stack_size(4 << 20);
         // The modules' functions are small: the model alone would inline some, and the whole is to be tested.
-        let jit = |inlining| base().compiler(Arc::new(Jit { inlining, ..Jit::default() }));
+        let jit = |inlining| base().compiler(Arc::new(Jit { inlining, checks: SelfChecks::All, ..Jit::default() }));
         let engine = |config: Config| Engine::new(config).expect("an engine");
         let costs = Arc::new(costs());
         let metered = |costs: Option<&Arc<CostTable>>| {
@@ -163,7 +165,7 @@ fn run(engine: &Engine, case: &Case, options: Option<CompileOptions<'_>>, fuel: 
 
 fn artifact(engine: &Engine, wasm: &[u8], options: &CompileOptions<'_>) -> Result<Module> {
     let options =
-        CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), ..options.clone() };
+        CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), checks: SelfChecks::All, ..options.clone() };
     let compiled = wasmc_compiler::compile_to_artifact(wasm, &options)?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("module.so");

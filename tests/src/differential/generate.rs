@@ -12,6 +12,7 @@ use wasm_smith::{Config, InstructionKind as Kind, InstructionKinds};
 /// A module in the two forms that mean the same.
 #[derive(Clone)]
 pub struct Binary {
+    /// The module.
     pub wasm: Arc<[u8]>,
     /// For wasmi.
     pub oracle: Arc<[u8]>,
@@ -19,11 +20,13 @@ pub struct Binary {
 
 /// A module to run, or two.
 pub struct Case {
+    /// What the rest follows from.
     pub seed: u64,
+    /// The module.
     pub first: Binary,
     /// A module that imports exports of the first.
     pub second: Option<Binary>,
-    pub shape: Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
     /// One line about what was asked of wasm-smith.
     pub about: String,
 }
@@ -33,8 +36,18 @@ pub struct Case {
 /// # Panics
 /// If what wasm-smith made cannot be rewritten to a valid module.
 pub fn case(seed: u64) -> Option<Case> {
+    changed_case(seed, &[])
+}
+
+/// The module of a seed and of bytes that change it, which a fuzzer has found worth trying: wasm-smith makes the module of them alone,
+/// and single decisions of our own generator are changed by them.
+///
+/// # Panics
+/// As above.
+pub fn changed_case(seed: u64, changes: &[u8]) -> Option<Case> {
     let mut rng = Rng::new(seed, 1);
     if rng.one_in(3) {
+        rng = rng.changed(changes);
         return Some(dense(seed, &mut rng));
     }
     let hide_nans = rng.one_in(4);
@@ -51,12 +64,12 @@ pub fn case(seed: u64) -> Option<Case> {
         config.threads_enabled,
         config.max_imports
     );
-    let (first, mut shape) = module(seed, config.clone(), &mut rng, hide_nans)?;
+    let (first, mut shape) = module(seed, config.clone(), &mut rng, changes, hide_nans)?;
     let mut second = None;
     if two {
         let available = available(&first.wasm).unwrap_or_else(|e| panic!("seed {seed}: exports as imports: {e}"));
         let config = Config { available_imports: Some(available), max_imports: 20, ..config };
-        if let Some((binary, other)) = module(seed, config, &mut rng, hide_nans) {
+        if let Some((binary, other)) = module(seed, config, &mut rng, changes, hide_nans) {
             shape.exports.extend(other.exports.into_iter().map(|(name, e)| (format!("{SECOND}{name}"), e)));
             shape.groups.extend(other.groups);
             second = Some(binary);
@@ -95,12 +108,13 @@ fn rewritten(seed: u64, bytes: &[u8], options: Options) -> (Binary, Shape) {
 /// What stands before the names of the second module's exports.
 pub const SECOND: &str = "second ";
 
-fn module(seed: u64, config: Config, rng: &mut Rng, hide_nans: bool) -> Option<(Binary, Shape)> {
+fn module(seed: u64, config: Config, rng: &mut Rng, given: &[u8], hide_nans: bool) -> Option<(Binary, Shape)> {
     let mut bytes = vec![0; 500 + rng.below(12_000) as usize];
     for chunk in bytes.chunks_mut(8) {
         chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]);
     }
-    let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
+    let bytes = if given.is_empty() { &bytes } else { given };
+    let mut module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(bytes)).ok()?;
     let fuel_global = module.ensure_termination(FUEL).ok()?;
     let options = Options {
         hide_nans,
