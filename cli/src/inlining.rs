@@ -21,14 +21,12 @@ pub struct InlineOpts {
 enum Pass {
     /// Products of 128 bits as one multiplication.
     WideMultiply,
-    /// Comparing the value of a loop's counter that goes on.
-    Latches,
 }
 
 impl From<&InlineOpts> for Passes {
     fn from(opts: &InlineOpts) -> Self {
         let with = |pass| !opts.without.contains(&pass);
-        Self { wide_multiply: with(Pass::WideMultiply), latches: with(Pass::Latches) }
+        Self { wide_multiply: with(Pass::WideMultiply) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Writing an artifact to its place: whole or not at all. The bytes go to a file in the same folder that has no name until it is complete,
-//! where the file system can do that, so that a process that is killed leaves nothing behind; then it takes the name. A process that has the
-//! old file mapped keeps it.
+//! where the file system can do that, so that a process that is killed leaves nothing behind; then it takes the name. Linux cannot replace a
+//! file by one without a name, so there is a moment with two names, and whoever is killed in it leaves `.NAME.PID-N.tmp`. A process that has
+//! the old file mapped keeps it.
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;

@@ -290,6 +290,8 @@ impl Tiering {
 
     /// Takes over what the session made.
     fn publish(&self, module: &ModuleInner, work: &Work, requests: &[TierRequest], piece: &Arc<LoadedCode>) {
+        // First, as a fork takes them: it waits for whoever is behind the gate, and who publishes goes through it.
+        let _gate = crate::vm::fork::Gate::enter();
         let _whole = PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner);
         for request in requests {
             let code = piece.function_code(request.func);

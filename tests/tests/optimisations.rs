@@ -16,8 +16,7 @@ fn configs() -> Vec<(&'static str, Config)> {
         ("every second function", jit(Inlining::Everywhere, all).interpret(vec![Interpret::Odd])),
         ("metered", jit(Inlining::Everywhere, all).meter(true)),
         ("checked accesses", jit(Inlining::Normal, all).static_memory(false)),
-        ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false, ..all })),
-        ("without latches", jit(Inlining::Everywhere, Passes { latches: false, ..all })),
+        ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false })),
     ]
 }
 

@@ -3,7 +3,6 @@
 
 pub mod call_graph;
 pub mod inlining;
-mod latches;
 mod memory_base;
 pub mod model;
 pub mod sites;
@@ -24,29 +23,24 @@ pub use model::Inlining;
 pub struct Passes {
     /// Products of 128 bits become one multiplication.
     pub wide_multiply: bool,
-    /// Loops compare the value of their counter that goes on.
-    pub latches: bool,
 }
 
 impl Default for Passes {
     fn default() -> Self {
-        Self { wide_multiply: true, latches: true }
+        Self { wide_multiply: true }
     }
 }
 
 impl Passes {
     /// What there is of them at this level of optimisation.
     pub(crate) fn at(self, level: crate::OptLevel) -> Self {
-        if level == crate::OptLevel::None { Self { wide_multiply: false, latches: false } } else { self }
+        if level == crate::OptLevel::None { Self { wide_multiply: false } } else { self }
     }
 
     /// Runs them.
     pub(crate) fn run(self, func: &mut Function) {
         if self.wide_multiply {
             wide_multiply::multiply_wide(func);
-        }
-        if self.latches {
-            latches::compare_later(func);
         }
     }
 }

@@ -17,6 +17,8 @@ use wasmc_environ::vmlayout::VMMemoryDefinition;
 const EXPLICIT_CHECKS_OPTION: &str = "--explicit-bounds";
 /// Bases are aligned for the huge pages of common hosts, so that a large memory can be backed by them.
 const BASE_ALIGNMENT: usize = 2 << 20;
+/// From here on a memory is backed by huge pages: programs that have grown so large use what they have.
+const HUGE_FROM: usize = 8 << 20;
 /// What a dynamic memory reserves to grow into, if its type allows that much and the address space is not limited.
 const DYNAMIC_RESERVATION_32: u64 = 4 << 30;
 /// The same for 64-bit memories.
@@ -179,6 +181,8 @@ impl MemoryStorage {
         };
         let memory = Self { map, base, capacity, accessible, length, max_pages, page_size_log2: ty.page_size_log2, is_static };
         memory.fill(image)?;
+        let image_end = image.map_or(0, |i| (i.target + i.size) as usize);
+        memory.prefer_huge(image_end.max(HUGE_FROM)..accessible);
         Ok(memory)
     }
 
@@ -207,6 +211,13 @@ impl MemoryStorage {
                 Ok(())
             }
             ImageBytes::Memory(_) => Err(misfit),
+        }
+    }
+
+    /// Asks for huge pages in a part of the memory.
+    fn prefer_huge(&self, range: Range<usize>) {
+        if !range.is_empty() {
+            self.map.advise_huge(self.base + range.start..self.base + range.end);
         }
     }
 
@@ -265,6 +276,7 @@ impl MemoryStorage {
         }
         if accessible > self.accessible {
             self.map.make_accessible(self.base + self.accessible..self.base + accessible).ok()?;
+            self.prefer_huge(self.accessible.max(HUGE_FROM)..accessible);
             self.accessible = accessible;
         }
         self.length = bytes as usize;
@@ -376,6 +388,31 @@ mod tests {
         assert_eq!(m.grow(1), None);
         // SAFETY: nobody else uses the memory.
         unsafe { m.bytes_mut()[(4 << 30) - 1] = 1 };
+    }
+
+    #[test]
+    fn what_is_large_asks_for_huge_pages() {
+        if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            eprintln!("skipped: this kernel has no huge pages");
+            return;
+        }
+        let mut m = MemoryStorage::new(&ty(1, None), &MemoryConfig::default(), None).unwrap();
+        assert_eq!(m.grow(255), Some(1));
+        let base = m.definition().base.addr();
+        let asks = |at: usize| {
+            let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let mut inside = false;
+            for line in maps.lines() {
+                if let Some((start, end)) = line.split(' ').next().and_then(|r| r.split_once('-')) {
+                    let hex = |s: &str| usize::from_str_radix(s, 16).ok();
+                    inside = hex(start).zip(hex(end)).is_some_and(|(start, end)| (start..end).contains(&at));
+                } else if inside && line.starts_with("VmFlags:") {
+                    return line.split(' ').any(|flag| flag == "hg");
+                }
+            }
+            false
+        };
+        assert_eq!((asks(base), asks(base + HUGE_FROM)), (false, true));
     }
 
     #[test]

@@ -109,6 +109,16 @@ impl Mmap {
         }
     }
 
+    /// Asks the kernel to back the range by huge pages where it has some. Where it cannot, pages are small.
+    pub(crate) fn advise_huge(&self, range: Range<usize>) {
+        if let Ok(at) = self.at(&range)
+            && !range.is_empty()
+        {
+            // SAFETY: the pages belong to this mapping, and the advice does not change what they hold.
+            let _ = unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxHugepage) };
+        }
+    }
+
     /// Puts a part of a file in the place of whole pages, readable and writable, copy-on-write.
     ///
     /// # Safety
