@@ -10,11 +10,11 @@ mod scenario;
 mod shape;
 mod tiers;
 
+use crate::fuzz::forgiving;
 pub use generate::{Binary, Case, case, changed_case};
 pub use scenario::Rng;
 use scenario::{Event, Outcome};
 use shape::{Heap, Ty};
-use crate::fuzz::forgiving;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;

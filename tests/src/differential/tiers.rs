@@ -164,8 +164,13 @@ fn run(engine: &Engine, case: &Case, options: Option<CompileOptions<'_>>, fuel: 
 }
 
 fn artifact(engine: &Engine, wasm: &[u8], options: &CompileOptions<'_>) -> Result<Module> {
-    let options =
-        CompileOptions { inlining: Inlining::Everywhere, interpret: vec![Interpret::Odd], features: features(), checks: SelfChecks::All, ..options.clone() };
+    let options = CompileOptions {
+        inlining: Inlining::Everywhere,
+        interpret: vec![Interpret::Odd],
+        features: features(),
+        checks: SelfChecks::All,
+        ..options.clone()
+    };
     let compiled = wasmc_compiler::compile_to_artifact(wasm, &options)?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("module.so");

@@ -65,8 +65,11 @@ pub(crate) fn forgiving<T>(body: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Lets every panic end the process, those too that would be caught, except for those of the oracle.
+/// Lets every panic end the process, those too that would be caught, except for those of the oracle. A broken pipe is an error as in every
+/// program whose main function is Rust's.
 pub fn abort_on_panic() {
+    // SAFETY: nothing else has set this signal's disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !FORGIVEN.get() {

@@ -125,7 +125,7 @@ fn options(input: &mut Input<'_>) -> CompileOptions<'static> {
         strip: on(9) && !meter && interpret.is_empty(),
         interpret,
         inlining: if on(10) { Inlining::Everywhere } else { Inlining::Normal },
-        passes: Passes { wide_multiply: !on(11), latches: !on(11) },
+        passes: if on(11) { Passes::NONE } else { Passes::default() },
         tunables: Tunables { static_memory: !on(12), spectre_tables: !on(13), meter, trace: on(14) },
         costs: None,
         features: Features::all(),
