@@ -237,6 +237,8 @@ WASM_API_EXTERN own wasm_instance_t* wasmc_linker_instantiate(
 ///////////////////////////////////////////////////////////////////////////////
 // WASI: what the programs of a store may see of the host, which is nothing unless it is granted
 
+// A program that writes to a broken pipe must not end its host: the first configuration gives SIGPIPE a handler that does nothing, unless
+// the process has a handler or ignores the signal by then.
 typedef struct wasmc_wasi_t wasmc_wasi_t;
 WASM_API_EXTERN own wasmc_wasi_t* wasmc_wasi_new(void);
 WASM_API_EXTERN void wasmc_wasi_delete(own wasmc_wasi_t*);

@@ -1,6 +1,7 @@
 //! WASI: what the programs of a store may see of the host.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
+use std::sync::Once;
 
 use anyhow::{Result, bail};
 use wasmc_wasi::{DirAccess, Input, NetGrant, Output, OutputBuffer, WasiCtxBuilder, WasiLimits};
@@ -43,9 +44,27 @@ unsafe fn captured(of: *mut wasm_store_t, out: *mut wasm_byte_vec_t, which: impl
     }
 }
 
+/// A program can write to a pipe that nobody reads any more, on purpose, and the kernel then ends the process unless that has said
+/// otherwise. Programs whose main function is Rust's do; for others it is said here. A handler goes away in programs that the process
+/// starts, as ignoring the signal would not, and a host's own choice stays.
+fn outlive_broken_pipes() {
+    extern "C" fn nothing(_: c_int) {}
+    static ONCE: Once = Once::new();
+    // SAFETY: the structures live as long as the calls; zeros are a value of them; the handler does nothing.
+    ONCE.call_once(|| unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_DFL {
+            action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
+            action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+            libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut());
+        }
+    });
+}
+
 api! {
     /// A configuration that grants nothing.
     fn wasmc_wasi_new() -> *mut wasmc_wasi_t {
+        outlive_broken_pipes();
         let limits = WasiLimits::default();
         Box::into_raw(Box::new(wasmc_wasi_t { builder: WasiCtxBuilder::new(), limits, stdout: None, stderr: None }))
     }

@@ -79,6 +79,38 @@ impl FromStr for OptLevel {
     }
 }
 
+/// Whether the code generator checks its own work. Neither check changes the code; a failing one is an error of the compilation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SelfChecks {
+    /// It does not.
+    Off,
+    /// It verifies its intermediate form before each pass that relies on it: finds mistakes of the translator and of the passes.
+    Verifier,
+    /// That, and what the register allocator made is executed symbolically and compared with what it was given.
+    All,
+}
+
+impl Default for SelfChecks {
+    /// All in builds with debug assertions, which tests and fuzzing are; none otherwise. `docs/RATIONALE.md` has what they cost.
+    fn default() -> Self {
+        if cfg!(debug_assertions) { Self::All } else { Self::Off }
+    }
+}
+
+impl FromStr for SelfChecks {
+    type Err = CompileError;
+
+    /// `off`, `verifier` or `all`.
+    fn from_str(s: &str) -> Result<Self, CompileError> {
+        Ok(match s {
+            "off" => Self::Off,
+            "verifier" => Self::Verifier,
+            "all" => Self::All,
+            _ => return Err(CompileError::Option(format!("unknown self-checks `{s}`: expected off, verifier or all"))),
+        })
+    }
+}
+
 /// A target that code is made for.
 #[derive(Clone)]
 pub struct Target {
@@ -95,7 +127,7 @@ impl Target {
     ///
     /// # Errors
     /// If wasmc has no code generator for it, or `cpu` does not fit it.
-    pub fn new(triple: Option<&Triple>, cpu: &Cpu, opt_level: OptLevel, meter: bool) -> Result<Self, CompileError> {
+    pub fn new(triple: Option<&Triple>, cpu: &Cpu, opt_level: OptLevel, meter: bool, checks: SelfChecks) -> Result<Self, CompileError> {
         let host = Triple::host();
         let cpu = match (cpu, triple) {
             (Cpu::Default, Some(_)) => &Cpu::Baseline,
@@ -121,7 +153,7 @@ impl Target {
             }
         }
         let isa = builder
-            .finish(flags(opt_level, meter)?)
+            .finish(flags(opt_level, meter, checks)?)
             .map_err(|e| CompileError::Option(format!("the options do not fit the target `{triple}`: {e}")))?;
         Ok(Self { isa, cpu_features: wanted, name: format!("{arch}-linux") })
     }
@@ -176,18 +208,18 @@ pub fn host_features() -> u64 {
     }
 }
 
-fn flags(opt_level: OptLevel, meter: bool) -> Result<settings::Flags, CompileError> {
+fn flags(opt_level: OptLevel, meter: bool, checks: SelfChecks) -> Result<settings::Flags, CompileError> {
     let mut b = settings::builder();
     let opt = match opt_level {
         OptLevel::None => "none",
         OptLevel::Speed | OptLevel::Most => "speed",
         OptLevel::SpeedAndSize => "speed_and_size",
     };
-    // The verifier costs about a tenth of the compile time; what it finds are mistakes of the translator.
-    let verifier = if cfg!(debug_assertions) { "true" } else { "false" };
+    let on = |yes: bool| if yes { "true" } else { "false" };
     for (name, value) in [
         ("opt_level", opt),
-        ("enable_verifier", verifier),
+        ("enable_verifier", on(checks != SelfChecks::Off)),
+        ("regalloc_checker", on(checks == SelfChecks::All)),
         ("is_pic", "false"),
         ("use_colocated_libcalls", "true"),
         ("enable_multi_ret_implicit_sret", "true"),
@@ -195,7 +227,7 @@ fn flags(opt_level: OptLevel, meter: bool) -> Result<settings::Flags, CompileErr
         ("unwind_info", "true"),
         ("machine_code_cfg_info", "false"),
         // Metered code keeps its fuel there.
-        ("enable_pinned_reg", if meter { "true" } else { "false" }),
+        ("enable_pinned_reg", on(meter)),
         // A frame larger than the guard must not step over it (`limits::STACK_GUARD`).
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
@@ -233,9 +265,48 @@ mod tests {
             let triple: Triple = arch.parse().unwrap();
             let name = if arch.starts_with("x86") { "x86_64" } else { "aarch64" };
             let all: Vec<String> = cpu::CPU_FEATURES.iter().filter(|f| f.arch == name).map(|f| f.name.to_owned()).collect();
-            let t = Target::new(Some(&triple), &Cpu::Features(all.clone()), OptLevel::Speed, false).unwrap();
+            let t = Target::new(Some(&triple), &Cpu::Features(all.clone()), OptLevel::Speed, false, SelfChecks::All).unwrap();
             assert_eq!(t.cpu_features.count_ones() as usize, all.len());
             assert_eq!(t.name, format!("{name}-linux"));
+        }
+    }
+
+    #[test]
+    fn tests_check_what_the_code_generator_does() {
+        // This is a test, so both are on if nobody says otherwise.
+        assert_eq!(SelfChecks::default(), SelfChecks::All);
+        assert_eq!((crate::CompileOptions::default().checks, crate::Jit::default().checks), (SelfChecks::All, SelfChecks::All));
+        for (checks, verifier, allocator) in
+            [(SelfChecks::Off, false, false), (SelfChecks::Verifier, true, false), (SelfChecks::All, true, true)]
+        {
+            let target = Target::new(None, &Cpu::Native, OptLevel::Speed, false, checks).unwrap();
+            assert_eq!((target.isa.flags().enable_verifier(), target.isa.flags().regalloc_checker()), (verifier, allocator));
+        }
+        for (name, checks) in [("off", SelfChecks::Off), ("verifier", SelfChecks::Verifier), ("all", SelfChecks::All)] {
+            assert_eq!(name.parse::<SelfChecks>().unwrap(), checks);
+        }
+        assert!("most".parse::<SelfChecks>().unwrap_err().to_string().contains("most"));
+    }
+
+    #[test]
+    fn a_function_that_makes_no_sense_is_an_error_of_the_compilation() {
+        use crate::function::{Failure, Keep, compile};
+        use cranelift_codegen::cursor::{Cursor, FuncCursor};
+        use cranelift_codegen::ir::{self, InstBuilder};
+        // It returns 32 bits and promises 64.
+        let mut signature = ir::Signature::new(isa::CallConv::Tail);
+        signature.returns.push(ir::AbiParam::new(ir::types::I64));
+        let mut context = cranelift_codegen::Context::new();
+        context.func = ir::Function::with_name_signature(ir::UserFuncName::default(), signature);
+        let block = context.func.dfg.make_block();
+        context.func.layout.append_block(block);
+        let mut cursor = FuncCursor::new(&mut context.func).at_bottom(block);
+        let narrow = cursor.ins().iconst(ir::types::I32, 1);
+        cursor.ins().return_(&[narrow]);
+        let target = Target::new(None, &Cpu::Native, OptLevel::Speed, false, SelfChecks::default()).unwrap();
+        match compile(&mut context, &*target.isa, Keep::default(), &crate::opt::sites::Sites::default()) {
+            Err(Failure::Other(message)) => assert!(message.contains("return"), "{message}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -243,14 +314,14 @@ mod tests {
     fn native_of_a_foreign_target_is_an_error() {
         let foreign = if cfg!(target_arch = "x86_64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
         let triple: Triple = foreign.parse().unwrap();
-        assert!(Target::new(Some(&triple), &Cpu::Native, OptLevel::Speed, false).is_err());
+        assert!(Target::new(Some(&triple), &Cpu::Native, OptLevel::Speed, false, SelfChecks::All).is_err());
         for named in [triple, Triple::host()] {
-            assert_eq!(Target::new(Some(&named), &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, 0);
+            assert_eq!(Target::new(Some(&named), &Cpu::Default, OptLevel::Speed, false, SelfChecks::All).unwrap().cpu_features, 0);
         }
-        assert_eq!(Target::new(None, &Cpu::Default, OptLevel::Speed, false).unwrap().cpu_features, host_features());
+        assert_eq!(Target::new(None, &Cpu::Default, OptLevel::Speed, false, SelfChecks::All).unwrap().cpu_features, host_features());
         let windows: Triple = "x86_64-pc-windows-msvc".parse().unwrap();
-        assert!(Target::new(Some(&windows), &Cpu::Default, OptLevel::Speed, false).is_err());
+        assert!(Target::new(Some(&windows), &Cpu::Default, OptLevel::Speed, false, SelfChecks::All).is_err());
         let riscv: Triple = "riscv64gc-unknown-linux-gnu".parse().unwrap();
-        assert!(Target::new(Some(&riscv), &Cpu::Default, OptLevel::Speed, false).is_err());
+        assert!(Target::new(Some(&riscv), &Cpu::Default, OptLevel::Speed, false, SelfChecks::All).is_err());
     }
 }

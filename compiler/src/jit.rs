@@ -7,7 +7,7 @@ mod coherence;
 
 use crate::function::{CompiledFunction, Keep};
 use crate::image::Images;
-use crate::isa::{Cpu, OptLevel, Target};
+use crate::isa::{Cpu, OptLevel, SelfChecks, Target};
 use crate::opt::{Inlining, Passes};
 use crate::pool::{self, CompiledModule, Emit, Options};
 use crate::sections::Records;
@@ -40,16 +40,18 @@ pub struct Jit {
     pub inlining: Inlining,
     /// Which other optimisations of wasmc's own there are.
     pub passes: Passes,
+    /// Whether the code generator checks its own work.
+    pub checks: SelfChecks,
 }
 
 impl JitCompiler for Jit {
     fn compile(&self, wasm: &[u8], options: &JitOptions) -> Result<JitCode, CompileError> {
-        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
+        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter, self.checks)?;
         pool::with_threads(self.jobs, || compile(&target, wasm, options, self.inlining.at(self.opt_level), self.passes.at(self.opt_level)))
     }
 
     fn session(&self, wasm: &[u8], options: &JitOptions, host: &dyn TierHost) -> Result<(), CompileError> {
-        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter)?;
+        let target = Target::new(None, &self.cpu, self.opt_level, options.tunables.meter, self.checks)?;
         session::run(&target, wasm, options, self.inlining.at(self.opt_level), self.passes.at(self.opt_level), self.jobs, host)
     }
 }

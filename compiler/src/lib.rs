@@ -30,7 +30,7 @@ mod artifact_tests;
 #[cfg(test)]
 mod run_tests;
 
-pub use isa::{Cpu, OptLevel, host_features};
+pub use isa::{Cpu, OptLevel, SelfChecks, host_features};
 pub use jit::Jit;
 pub use opt::{Inlining, Passes};
 pub use output::write_file;
@@ -79,6 +79,8 @@ pub struct CompileOptions<'a> {
     pub costs: Option<Arc<CostTable>>,
     /// Proposals that are on.
     pub features: Features,
+    /// Whether the code generator checks its own work.
+    pub checks: SelfChecks,
     /// Called with the number of finished functions and of all of them, from any thread.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
 }
@@ -135,7 +137,7 @@ impl CompileOptions<'_> {
     }
 
     fn target(&self) -> Result<Target, CompileError> {
-        Target::new(self.target.as_ref(), &self.cpu, self.opt_level, self.tunables.meter)
+        Target::new(self.target.as_ref(), &self.cpu, self.opt_level, self.tunables.meter, self.checks)
     }
 }
 

@@ -5,13 +5,10 @@
 //! cargo run --release -p wasmc-tests --example difffuzz -- [--minutes N] [--jobs N] [--from SEED]
 //! ```
 
-#[path = "../tests/differential/mod.rs"]
-mod differential;
-
-use differential::{Machines, Summary, folder};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
+use wasmc_tests::differential::{Machines, Summary, folder};
 
 /// Seeds of one child process.
 const SEEDS: u64 = 500;

@@ -2,7 +2,10 @@
 //! commands. Tests of behaviour run on every tier; `Tier` names them.
 
 pub mod child;
+pub mod differential;
+pub mod fuzz;
 pub mod maps;
+pub mod wasi_calls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

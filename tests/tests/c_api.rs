@@ -270,6 +270,65 @@ fn null_pointers_are_no_crash() {
     assert_eq!(called.lines().count(), declared.functions.len());
 }
 
+/// A program that writes to a pipe without a reader gets an error, and its host lives on. What the host has chosen itself stays.
+#[test]
+fn a_broken_pipe_does_not_end_the_host() {
+    if !has_cc() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = r#"
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <wasmc.h>
+
+static const char TEXT[] =
+  "(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func $w (param i32 i32 i32 i32) (result i32)))"
+  "  (memory (export \"memory\") 1) (data (i32.const 0) \"\\10\\00\\00\\00\\01\\00\\00\\00\")"
+  "  (func (export \"write\") (result i32) (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32))))";
+
+int main(int argc, char** argv) {
+  if (argc > 1) signal(SIGPIPE, SIG_DFL);
+  int ends[2];
+  if (pipe(ends) != 0 || dup2(ends[1], 1) < 0 || close(ends[0]) != 0) return 1;
+  wasm_engine_t* engine = wasm_engine_new();
+  wasm_store_t* store = wasm_store_new(engine);
+  wasm_byte_vec_t text = { sizeof TEXT - 1, (char*)TEXT }, binary;
+  if (!wasmc_wat2wasm(&text, &binary)) return 2;
+  wasm_module_t* module = wasm_module_new(store, &binary);
+  wasmc_wasi_t* wasi = wasmc_wasi_new();
+  if (!module || !wasmc_wasi_inherit_stdio(wasi) || !wasmc_store_set_wasi(store, wasi)) return 3;
+  wasmc_linker_t* linker = wasmc_linker_new(store);
+  wasmc_linker_define_wasi(linker);
+  wasm_trap_t* trap = NULL;
+  wasm_instance_t* instance = wasmc_linker_instantiate(linker, module, &trap);
+  if (!instance) return 4;
+  wasm_func_t* func = wasm_extern_as_func(wasmc_instance_export(instance, "write"));
+  if (argc > 1) signal(SIGPIPE, SIG_DFL);
+  wasm_val_t result = WASM_INIT_VAL;
+  wasm_val_vec_t args = WASM_EMPTY_VEC, results = { 1, &result };
+  trap = wasm_func_call(func, &args, &results);
+  fprintf(stderr, "%s %d", trap ? "trap" : "returned", result.of.i32);
+  return 0;
+}
+"#;
+    let (file, program) = (folder.path().join("pipe.c"), folder.path().join("pipe"));
+    std::fs::write(&file, source).expect("a file");
+    let libraries = libraries();
+    let mut cc = command("cc");
+    cc.args(["-std=c11", "-I"]).arg(include()).arg(&file).arg("-o").arg(&program).arg("-L").arg(&libraries);
+    let outcome = run(cc.arg("-lwasmc").arg(format!("-Wl,-rpath,{}", libraries.display())), Duration::from_secs(60));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // The handler that this process has is none that the program inherits, but ignoring the signal would be.
+    let outcome = run(command("env").arg("--default-signal=PIPE").arg(&program), Duration::from_secs(60));
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), "returned 64"));
+    let outcome = run(command("env").arg("--default-signal=PIPE").arg(&program).arg("by choice"), Duration::from_secs(60));
+    assert_eq!(outcome.code, None, "{}", outcome.stderr);
+}
+
 /// The programs in the documents work, with what `capi/install` installs.
 #[test]
 fn documented_programs_work() {

@@ -2,9 +2,7 @@
 //! fixed, so that the test finds what it found before; `cargo run --release -p wasmc-tests --example difffuzz` tries new ones.
 //! `WASMC_DIFF_SEED=N` runs one seed.
 
-mod differential;
-
-use differential::{Machines, Summary};
+use wasmc_tests::differential::{self, Machines, Summary};
 
 /// Seeds of the whole test, in ranges that run at the same time. One in twenty makes no module.
 const SEEDS: u64 = if cfg!(feature = "slow") { 2120 } else { 80 };

@@ -1,16 +1,13 @@
 //! `wasmc verify`: what the compiler makes is proved, with every choice of options; what was changed in the machine code, with
 //! digests that fit, is refused. Mutations that are not found are counted, and the ones that matter are written out by hand.
 
-#[allow(dead_code, reason = "only the generator is used here")]
-mod differential;
-
 use std::path::PathBuf;
 use std::time::Duration;
 use wasmc_compiler::{CompileOptions, Cpu, Inlining, Interpret, OptLevel, compile_to_artifact};
 use wasmc_environ::Tunables;
 use wasmc_environ::artifact::{HEADER_OFFSET, Header, SectionKind};
 use wasmc_environ::features::Features;
-use wasmc_tests::{command, run, shared, wasmc, workspace};
+use wasmc_tests::{command, differential, run, shared, wasmc, workspace};
 use wasmc_verify::{Refused, verify};
 use zerocopy::{FromBytes, IntoBytes};
 

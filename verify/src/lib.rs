@@ -7,7 +7,9 @@
 
 mod abi;
 mod elf;
+mod interpreted;
 mod layout;
+mod metadata;
 mod program;
 mod records;
 mod state;
@@ -86,7 +88,9 @@ pub fn verify(bytes: &[u8]) -> Result<Report, Refused> {
     }
     let meta = contents.meta().map_err(|e| Refused::Artifact(ArtifactErrorKind::Invalid(e.to_owned())))?;
     elf::check(contents.file(), contents.header()).map_err(|f| Refused::Unproved(vec![f]))?;
+    interpreted::check(&contents, &meta.module).map_err(|f| Refused::Unproved(vec![f]))?;
     let program = Program::new(&contents, meta).map_err(|f| Refused::Unproved(vec![f]))?;
+    metadata::check(&program, meta).map_err(|f| Refused::Unproved(vec![f]))?;
     let mut report = Report { text: program.text.len() as u64, ..Report::default() };
     let findings = prove_all(&program, &mut report);
     if findings.is_empty() { Ok(report) } else { Err(Refused::Unproved(findings.into_iter().collect())) }

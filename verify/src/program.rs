@@ -8,6 +8,7 @@ use crate::value::ANY_TYPE;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use wasmc_environ::artifact::*;
+use wasmc_environ::module::ElementItems;
 use wasmc_environ::types::AbiSignature;
 use wasmc_environ::{FuncIndex, Module, TableIndex, TypeIndex};
 use wasmc_runtime::ArtifactContents;
@@ -251,6 +252,23 @@ impl<'a> Program<'a> {
     pub fn element_type(&self, table: u32) -> Option<Ty> {
         let ty = self.module.tables.get(TableIndex::from_u32(table).index())?;
         Some(Ty::of(self.module, wasmc_environ::types::ValType::Ref(ty.element)))
+    }
+
+    /// Whether a table may hold elements of a type.
+    pub fn holds(&self, table: u32, ty: Option<Ty>) -> bool {
+        match (self.element_type(table), ty) {
+            (Some(Ty::Func(wanted)), Some(Ty::Func(ty))) => self.is_subtype(ty, wanted),
+            (wanted, ty) => wanted.is_some() && wanted == ty,
+        }
+    }
+
+    /// The types of a segment's elements, which exists.
+    pub fn segment_types(&self, segment: u32) -> impl Iterator<Item = Ty> {
+        let (functions, ty) = match &self.module.elements[segment as usize].items {
+            ElementItems::Functions(functions) => (&functions[..], None),
+            ElementItems::Expressions(ty, _) => (&[][..], Some(Ty::of(self.module, wasmc_environ::types::ValType::Ref(*ty)))),
+        };
+        functions.iter().map(|f| Ty::Func(self.canonical(self.module.functions[f.index()]))).chain(ty)
     }
 
     /// Where the code that begins at `start` must have ended.

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use target_lexicon::Triple;
-use wasmc_compiler::{CompileOptions, Cpu, OptLevel, Stats};
+use wasmc_compiler::{CompileOptions, Cpu, OptLevel, SelfChecks, Stats};
 use wasmc_environ::Tunables;
 use wasmc_environ::jit::Interpret;
 
@@ -64,6 +64,9 @@ pub struct Opts {
     /// Make code that reports its calls to `wasmc run --trace calls`. It is slower, also when nobody asks.
     #[arg(long)]
     trace: bool,
+    /// How far the code generator checks its own work: off, verifier or all; for tests.
+    #[arg(long, value_name = "HOW", hide = true)]
+    self_checks: Option<SelfChecks>,
     #[command(flatten)]
     meter: crate::meter::CompileOpts,
 }
@@ -108,6 +111,7 @@ pub fn run(opts: Opts) -> Result<ExitCode> {
         },
         costs: opts.meter.costs()?,
         features: features(&opts.wasm),
+        checks: opts.self_checks.unwrap_or_default(),
         progress: Some(&update),
     };
     let name = || format!("cannot compile {}", opts.input.display());

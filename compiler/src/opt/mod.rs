@@ -39,6 +39,9 @@ impl Default for Passes {
 }
 
 impl Passes {
+    /// None of them.
+    pub const NONE: Self = Self { wide_multiply: false };
+
     /// What there is of them at this level of optimisation.
     pub(crate) fn at(self, level: crate::OptLevel) -> Self {
         if level == crate::OptLevel::None { Self::NONE } else { self }

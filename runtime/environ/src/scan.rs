@@ -6,7 +6,7 @@ use crate::index::TableIndex;
 use crate::limits;
 use crate::module::*;
 use crate::types::{HeapType, RefKind};
-use wasmparser::{FunctionBody, Operator};
+use wasmparser::{BinaryReader, FunctionBody, Operator};
 
 /// The tables that the instructions of a body can observe, `call_indirect` apart. Sorted, without repetition.
 ///
@@ -32,6 +32,23 @@ pub fn touched_tables(body: &FunctionBody<'_>) -> Result<Vec<TableIndex>, Decode
     touched.sort_unstable();
     touched.dedup();
     Ok(touched)
+}
+
+/// The closed tables of a decoded module, by `TableIndex`, from all its bodies.
+///
+/// # Errors
+/// If a body is malformed.
+pub fn closed_tables_of(module: &Module, wasm: &[u8]) -> Result<Vec<Option<ClosedTable>>, DecodeError> {
+    let mut touched = vec![false; module.tables.len()];
+    for range in &module.bodies {
+        let body = wasm.get(range.start as usize..range.end as usize).unwrap_or_default();
+        for table in touched_tables(&FunctionBody::new(BinaryReader::new(body, range.start)))? {
+            if let Some(touched) = touched.get_mut(table.index()) {
+                *touched = true;
+            }
+        }
+    }
+    Ok(closed_tables(module, |table| touched.get(table.index()).is_none_or(|touched| *touched)))
 }
 
 /// The closed tables of a module, by `TableIndex`, where `touched` says which tables its instructions observe.

@@ -422,7 +422,14 @@ impl Prover<'_> {
             Some(ty @ Ty::Func(_)) => self.fits(ty, argument(n)),
             _ => Ok(()),
         };
-        let (memories, tables) = (module.memories.len(), module.tables.len());
+        let memories = module.memories.len();
+        // The runtime's definition of a closed table has a size, and no elements.
+        let table = |n: usize| match index(n, module.tables.len())? {
+            t if module.closed_table(wasmc_environ::TableIndex::from_u32(t)).is_some() => {
+                Err(format!("the builtin {} for a closed table", builtin.signature().name))
+            }
+            t => Ok(t),
+        };
         match builtin {
             B::memory_grow | B::memory_fill | B::memory_atomic_wait32 | B::memory_atomic_wait64 | B::memory_atomic_notify => {
                 index(0, memories)?;
@@ -439,16 +446,19 @@ impl Prover<'_> {
                 index(0, module.data.len())?;
             }
             B::table_grow | B::table_fill => {
-                let table = index(0, tables)?;
-                element(table, 2)?;
+                element(table(0)?, 2)?;
             }
             B::table_copy => {
-                index(0, tables)?;
-                index(1, tables)?;
+                let (to, from) = (table(0)?, table(1)?);
+                if !self.program.holds(to, self.program.element_type(from)) {
+                    return Err("a copy between tables with elements of other types".into());
+                }
             }
             B::table_init => {
-                index(0, tables)?;
-                index(1, module.elements.len())?;
+                let (to, from) = (table(0)?, index(1, module.elements.len())?);
+                if !self.program.segment_types(from).all(|ty| self.program.holds(to, Some(ty))) {
+                    return Err("a table is initialised with elements of other types".into());
+                }
             }
             B::elem_drop => {
                 index(0, module.elements.len())?;
