@@ -164,6 +164,7 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
         }
     }
     module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
+    module.escaping = scan::escaping(&module, facts.functions.iter().copied());
     let offsets = VMOffsets::new(&module, options.tunables.static_memory)
         .ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     let plan = match options.emit {

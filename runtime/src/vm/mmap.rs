@@ -56,6 +56,13 @@ impl Mmap {
         Ok(map)
     }
 
+    /// Maps the first `len` bytes of a file for reading that nobody can change or truncate.
+    pub(crate) fn view(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
+        // SAFETY: without MAP_FIXED a new mapping takes addresses that nothing else uses.
+        let base = unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+        Ok(Self { base: base.cast(), len })
+    }
+
     /// First byte.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.base
@@ -96,6 +103,39 @@ impl Mmap {
     /// Nothing may write to these pages any more, and their contents must be what the caller wants to run.
     pub(crate) unsafe fn make_executable(&self, range: Range<usize>) -> Result<()> {
         self.protect(range, MprotectFlags::READ | MprotectFlags::EXEC)
+    }
+
+    /// Gives whole pages back: they read as what was mapped in their place in the beginning, zeros or the file's contents.
+    ///
+    /// # Safety
+    /// Nobody may hold references into these pages, or need what they hold.
+    pub(crate) unsafe fn discard(&self, range: Range<usize>) -> Result<()> {
+        let at = self.at(&range)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the pages belong to this mapping, and the caller answers for their contents.
+        unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxDontNeed) }
+    }
+
+    /// Makes whole pages inaccessible; they keep what they hold.
+    pub(crate) fn close(&self, range: Range<usize>) -> Result<()> {
+        self.protect(range, MprotectFlags::empty())
+    }
+
+    /// Puts inaccessible pages, which will be zero, in the place of others, and forgets all advice on them.
+    ///
+    /// # Safety
+    /// Nobody may hold references into these pages.
+    pub(crate) unsafe fn replace_with_nothing(&self, range: Range<usize>) -> Result<()> {
+        let at = self.at(&range)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: MAP_FIXED replaces only pages of this mapping (checked by `at`), to which the caller holds no references.
+        unsafe { rustix::mm::mmap_anonymous(at.cast(), range.len(), ProtFlags::empty(), flags) }?;
+        Ok(())
     }
 
     /// Asks the kernel to map all of the range at once, instead of a few pages at each fault. Where it cannot (old

@@ -4,15 +4,18 @@
 pub(crate) mod activation;
 pub(crate) mod backtrace;
 mod bytes;
+mod dirty;
 pub(crate) mod fatal;
 pub(crate) mod fork;
 mod frameless;
 pub(crate) mod heap;
+pub(crate) mod image;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
 pub(crate) mod mmap;
+pub(crate) mod pool;
 pub(crate) mod profile;
 pub(crate) mod signals;
 pub(crate) mod stack;
