@@ -73,6 +73,7 @@ pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u3
     let flags = FdFlags::from_bits(flags)?;
     let descriptor = ctx.fds.with(fd, Rights::FD_FDSTAT_SET_FLAGS)?;
     let sync = FdFlags::DSYNC | FdFlags::RSYNC | FdFlags::SYNC;
+    let turn = descriptor.turn();
     let mut imitated = (flags & sync).without(descriptor.flags().without(descriptor.imitated()));
     match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) | (_, None) => {}
@@ -83,7 +84,10 @@ pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u3
             }
             imitated |= flags & FdFlags::NONBLOCK;
         }
-        (Object::File(_) | Object::Socket(_), Some(host)) => {
+        (Object::Regular(_) | Object::File(_) | Object::Socket(_), Some(host)) => {
+            if let Some(turn) = turn.as_ref().filter(|_| flags.contains(FdFlags::APPEND)) {
+                turn.give_back()?;
+            }
             let mut native = OFlags::empty();
             native.set(OFlags::APPEND, flags.contains(FdFlags::APPEND));
             native.set(OFlags::NONBLOCK, flags.contains(FdFlags::NONBLOCK));

@@ -13,6 +13,7 @@ use crate::errno::Errno;
 use crate::fdtable::{Descriptor, Directory, Object};
 use crate::guest::GuestMemory;
 use crate::limits::PATH_BYTES;
+use crate::position::Regular;
 use crate::sandbox::{self, Entry};
 use crate::types::{FdFlags, LookupFlags, OpenFlags, Rights, size};
 
@@ -256,7 +257,8 @@ pub fn path_open(
                 rustix::fs::fcntl_setfl(&opened, host & OFlags::APPEND)?;
             }
             let refused = if read_only { Rights::FILE_MUTATION } else { Rights::NONE };
-            (Object::File(opened), Rights::FILE.without(refused), Rights::NONE)
+            let object = if kind == HostType::RegularFile { Object::Regular(Regular::new(opened)) } else { Object::File(opened) };
+            (object, Rights::FILE.without(refused), Rights::NONE)
         }
     };
     let mut descriptor = Descriptor::new(object, rights & wanted & granted, inheriting & granted, flags);
