@@ -1,6 +1,6 @@
 //! What a descriptor is: its flags and rights, its file's attributes, and the name under which it was preopened.
 //!
-//! Attributes are asked of the host each time; nothing is remembered that could be out of date.
+//! Attributes are asked of the host each time; nothing is remembered that could be out of date. What kind of file is open cannot.
 
 use std::num::NonZeroU64;
 
@@ -40,6 +40,7 @@ pub fn fd_fdstat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, stat
     let mut flags = descriptor.flags();
     let file_type = match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) => FileType::Directory,
+        (Object::Regular(_), _) => FileType::RegularFile,
         (_, None) => FileType::Unknown,
         (object, Some(host)) => {
             let file_type = file_type(host, &rustix::fs::fstat(host)?);
