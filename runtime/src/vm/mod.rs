@@ -13,6 +13,7 @@ pub(crate) mod lazy;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
 pub(crate) mod mmap;
+pub(crate) mod processor;
 pub(crate) mod profile;
 pub(crate) mod signals;
 pub(crate) mod stack;
