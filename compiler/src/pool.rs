@@ -184,6 +184,7 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
     let isa = &*options.target.isa;
     let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
     env.costs = options.costs;
+    env.frame_locals = options.passes.frame_locals;
     if options.features.branch_hinting {
         env.hints = BranchHints::read(wasm);
     }
