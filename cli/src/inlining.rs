@@ -21,12 +21,14 @@ pub struct InlineOpts {
 enum Pass {
     /// Products of 128 bits as one multiplication.
     WideMultiply,
+    /// Locals of interpreter loops in the frame.
+    FrameLocals,
 }
 
 impl From<&InlineOpts> for Passes {
     fn from(opts: &InlineOpts) -> Self {
         let with = |pass| !opts.without.contains(&pass);
-        Self { wide_multiply: with(Pass::WideMultiply) }
+        Self { wide_multiply: with(Pass::WideMultiply), frame_locals: with(Pass::FrameLocals) }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What must be known of all bodies before any of them is compiled: which tables are closed, and with which types wasm
-//! code can leave this module (those need exit stubs). Bodies are read in parallel; a malformed one is left for
+//! code can leave this module (those need exit stubs), and to which functions references are made. Bodies are read in parallel; a malformed one is left for
 //! the validation to report, which says better what is wrong. On the way, inlining gets what it wants to know of each body.
 
 use crate::opt::{BodyFacts, Scanner};
@@ -7,7 +7,7 @@ use crate::size::BodySize;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use wasmc_environ::decode::FunctionToValidate;
-use wasmc_environ::{TableIndex, TypeIndex};
+use wasmc_environ::{FuncIndex, TableIndex, TypeIndex};
 use wasmparser::{FunctionBody, Operator};
 
 /// What a set of bodies does.
@@ -19,6 +19,8 @@ pub struct Facts {
     pub indirect: BTreeSet<(TableIndex, TypeIndex)>,
     /// Types of `call_ref`s.
     pub references: BTreeSet<TypeIndex>,
+    /// Functions of `ref.func`s.
+    pub functions: BTreeSet<FuncIndex>,
     /// Of each body what inlining wants to know, in order.
     pub bodies: Vec<BodyFacts>,
     /// Of each body whether it is small enough for native code, in order.
@@ -66,6 +68,9 @@ impl Facts {
                 Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
                     self.references.insert(TypeIndex::from_u32(type_index));
                 }
+                Operator::RefFunc { function_index } => {
+                    self.functions.insert(FuncIndex::from_u32(function_index));
+                }
                 _ => {}
             }
         }
@@ -75,6 +80,7 @@ impl Facts {
         self.touched.append(&mut other.touched);
         self.indirect.append(&mut other.indirect);
         self.references.append(&mut other.references);
+        self.functions.append(&mut other.functions);
         self.bodies.append(&mut other.bodies);
         self.fits.append(&mut other.fits);
         self

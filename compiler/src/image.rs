@@ -1,10 +1,9 @@
-//! Images of initial memories: where every active segment of a memory has a constant offset in bounds, what
-//! instantiation would write is known now, and the loader maps it instead of copying.
+//! Images of initial memories in artifacts: `wasmc_environ::image` says which memories can have one; here it is filled with the bytes.
 
 use wasmc_environ::artifact::MemoryImage;
-use wasmc_environ::limits::{MAX_MEMORY_IMAGE, MAX_MEMORY_IMAGE_SPARSITY, SEGMENT_ALIGNMENT};
+use wasmc_environ::limits::MAX_MEMORY_IMAGE_SPARSITY;
 use wasmc_environ::module::SegmentMode;
-use wasmc_environ::{DefinedMemoryIndex, Module};
+use wasmc_environ::{DefinedMemoryIndex, Module, image};
 
 /// The images of a module's memories.
 #[derive(Debug, Default)]
@@ -23,6 +22,9 @@ impl Images {
 
     /// Images for those memories that can have one.
     pub fn new(module: &Module, wasm: &[u8]) -> Self {
+        if image::segments_can_trap(module) {
+            return Self::none(module);
+        }
         let mut images = Self::default();
         for i in 0..defined_memories(module) {
             let image = images.add(module, DefinedMemoryIndex::from_u32(i), wasm);
@@ -32,42 +34,26 @@ impl Images {
     }
 
     fn add(&mut self, module: &Module, index: DefinedMemoryIndex, wasm: &[u8]) -> Option<MemoryImage> {
-        let memory = module.memory_index(index);
-        let ty = &module.memories[memory.index()];
-        let size = ty.min_bytes()?;
-        // Other page sizes would let an image reach beyond the end of the memory.
-        if ty.shared || 1 << ty.page_size_log2 != SEGMENT_ALIGNMENT {
+        let image::ImagePlan { range, segments, data } = image::plan(module, index)?;
+        let length = range.end - range.start;
+        if length > data.saturating_mul(MAX_MEMORY_IMAGE_SPARSITY) {
             return None;
         }
-        let mut segments: Vec<(u64, &[u8])> = Vec::new();
-        for s in &module.data {
-            let SegmentMode::Active { target, offset } = &s.mode else { continue };
-            if *target != memory {
-                continue;
-            }
-            let start = offset.as_constant_offset()?;
-            let bytes = wasm.get(s.bytes.start as usize..s.bytes.end as usize)?;
-            if start.checked_add(bytes.len() as u64)? > size {
-                return None;
-            }
-            if !bytes.is_empty() {
-                segments.push((start, bytes));
-            }
-        }
-        let start = segments.iter().map(|(o, _)| *o).min()? / SEGMENT_ALIGNMENT * SEGMENT_ALIGNMENT;
-        let end = segments.iter().map(|(o, b)| o + b.len() as u64).max()?.next_multiple_of(SEGMENT_ALIGNMENT);
-        let data: u64 = segments.iter().map(|(_, b)| b.len() as u64).sum();
-        let length = end - start;
-        if length > MAX_MEMORY_IMAGE || length > data.saturating_mul(MAX_MEMORY_IMAGE_SPARSITY) {
+        let bytes_of = |segment: usize| {
+            let bytes = &module.data[segment].bytes;
+            wasm.get(bytes.start as usize..bytes.end as usize)
+        };
+        if segments.iter().any(|(segment, _)| bytes_of(*segment).is_none()) {
             return None;
         }
         let base = self.bytes.len();
         self.bytes.resize(base + length as usize, 0);
-        for (offset, bytes) in segments {
-            let at = base + (offset - start) as usize;
+        for (segment, offset) in segments {
+            let bytes = bytes_of(segment)?;
+            let at = base + (offset - range.start) as usize;
             self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
         }
-        Some(MemoryImage { offset: base as u64, size: length, target: start })
+        Some(MemoryImage { offset: base as u64, size: length, target: range.start })
     }
 }
 
@@ -125,9 +111,12 @@ mod tests {
             r#"(module (memory 4) (data (i32.const 0) "sparse"))"#,
             r#"(module (memory 1) (data (i32.const 65535) "ab"))"#,
             r#"(module (import "m" "g" (global i32)) (memory 1) (data (global.get 0) "ab"))"#,
+            // What traps before must not find what comes behind it.
+            r#"(module (memory 1) (table 1 funcref) (func $f) (elem (i32.const 1) $f) (data (i32.const 0) "dense enough to be an image"))"#,
+            r#"(module (import "m" "m" (memory 1)) (memory 1) (data (memory 0) (i32.const 65536) "a") (data (memory 1) (i32.const 0) "b"))"#,
         ] {
             let (_, i, _) = images(text);
-            assert_eq!(i.images, [None], "{text}");
+            assert!(i.images.iter().all(Option::is_none), "{text}");
             assert!(i.bytes.is_empty());
         }
     }

@@ -164,6 +164,7 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
         }
     }
     module.closed_tables = scan::closed_tables(&module, |t| facts.touched.contains(&t));
+    module.escaping = scan::escaping(&module, facts.functions.iter().copied());
     let offsets = VMOffsets::new(&module, options.tunables.static_memory)
         .ok_or_else(|| DecodeError::limit("the module's definitions take more than 2 GiB", 0))?;
     let plan = match options.emit {
@@ -184,6 +185,7 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
     let isa = &*options.target.isa;
     let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
     env.costs = options.costs;
+    env.frame_locals = options.passes.frame_locals;
     if options.features.branch_hinting {
         env.hints = BranchHints::read(wasm);
     }

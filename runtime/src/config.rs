@@ -1,6 +1,7 @@
 //! What an engine is made from: which proposals are on, how code is made, how large stacks are. Plain data: the engine
 //! checks it, everything else only reads it.
 
+use crate::reuse::Reuse;
 use crate::tiering::Policy;
 use crate::trace::CallTracer;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Config {
     pub(crate) interrupt_signal: Option<i32>,
     pub(crate) costs: Option<Arc<CostTable>>,
     pub(crate) tier_up: Policy,
+    pub(crate) reuse: Reuse,
 }
 
 impl Default for Config {
@@ -62,6 +64,7 @@ impl Default for Config {
             interrupt_signal: None,
             costs: None,
             tier_up: Policy::default(),
+            reuse: Reuse::default(),
         }
     }
 }
@@ -146,6 +149,13 @@ impl Config {
         self
     }
 
+    /// How many memories of dropped stores are kept, cleaned, for the next instances, and how much of them.
+    #[must_use]
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
     /// The proposals that are on.
     pub fn enabled(&self) -> &Features {
         &self.features
@@ -219,6 +229,7 @@ impl std::fmt::Debug for Config {
             .field("call_tracer", &self.call_tracer.is_some())
             .field("interrupt_signal", &self.interrupt_signal)
             .field("costs", &self.costs)
+            .field("reuse", &self.reuse)
             .finish()
     }
 }

@@ -5,6 +5,8 @@ use crate::Result;
 use crate::config::Config;
 use crate::fuel::EngineCosts;
 use crate::registry::Registry;
+use crate::reuse::Reuse;
+use crate::vm::pool::Pool;
 use std::sync::Arc;
 
 /// Greatest stack that a store can be given.
@@ -22,6 +24,8 @@ struct EngineInner {
     config: Config,
     registry: Arc<Registry>,
     costs: EngineCosts,
+    /// Memories that are kept for the next instances.
+    pool: Arc<Pool>,
 }
 
 impl Engine {
@@ -45,7 +49,8 @@ impl Engine {
             "costs are for an engine that meters: set `Config::meter` as well"
         );
         let costs = EngineCosts::new(config.costs.as_ref());
-        Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()), costs }) })
+        let pool = Arc::new(Pool::new(config.reuse));
+        Ok(Self { inner: Arc::new(EngineInner { config, registry: Arc::new(Registry::default()), costs, pool }) })
     }
 
     /// The configuration that the engine was made with.
@@ -63,6 +68,12 @@ impl Engine {
         &self.inner.costs
     }
 
+    /// The memories that are kept.
+    #[inline]
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.inner.pool
+    }
+
     #[inline]
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.inner.registry
@@ -77,6 +88,7 @@ impl Default for Engine {
                 config: Config::default(),
                 registry: Arc::new(Registry::default()),
                 costs: EngineCosts::default(),
+                pool: Arc::new(Pool::new(Reuse::default())),
             }),
         }
     }

@@ -19,7 +19,7 @@ use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
 use crate::types::ExternType;
-use crate::vm::memory::{MemoryConfig, MemoryStorage, Reservation};
+use crate::vm::memory::{Initial, MemoryConfig, MemoryStorage, Reservation};
 use crate::vm::table::TableStorage;
 use crate::vm::{self};
 use anyhow::{Context as _, bail, ensure};
@@ -278,7 +278,10 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
     let layout = vmctx_layout(&module);
     let reservation = match module.offsets.memory_behind() {
         None => None,
-        Some(size) => Some(Reservation::new(size as usize)?),
+        Some(size) => {
+            let (ty, initial) = (&module.env.memories[0], initial(&module, DefinedMemoryIndex::from_u32(0)));
+            Some(Reservation::new(size as usize, ty, &memory_config(&module), initial)?)
+        }
     };
     let vmctx = match &reservation {
         Some(reservation) => reservation.memory().wrapping_sub(layout.size()).cast::<VMContextHead>(),
@@ -286,6 +289,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         None => unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>(),
     };
     ensure!(!vmctx.is_null(), "cannot allocate {} bytes for an instance: out of memory", layout.size());
+    let module_words = module.active_data.segments.len();
     let env = module.env.clone();
     let type_ids = module.type_ids.as_ptr();
     let data = InstanceData {
@@ -298,7 +302,7 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         imported_memories: Vec::new(),
         imported_tables: Vec::new(),
         imported_globals: Vec::new(),
-        dropped_data: vec![0; env.data.len().div_ceil(64)],
+        dropped_data: vec![0; module_words],
         elem_segments: vec![Box::default(); env.elements.len()],
         exit_contexts: Vec::new(),
         entries: Box::default(),
@@ -491,20 +495,29 @@ unsafe fn func_refs(this: *mut InstanceData) {
     }
 }
 
+/// How the memories of a module are made.
+fn memory_config(module: &ModuleInner) -> MemoryConfig<'_> {
+    MemoryConfig { static_memory: module.static_memory, pool: Some(module.engine.pool()), ..MemoryConfig::default() }
+}
+
+/// What a new instance's memory holds in the beginning. To be asked once for each.
+fn initial(module: &ModuleInner, index: DefinedMemoryIndex) -> Initial<'_> {
+    match module.image(index) {
+        Some(image) => Initial::Image(image),
+        None => module.own_image(index),
+    }
+}
+
 /// Makes the memories, with their images.
 unsafe fn memories(this: *mut InstanceData) -> Result<()> {
     // SAFETY: by the caller.
     unsafe {
         let module = &*Arc::as_ptr(&(*this).module);
-        let config = MemoryConfig { static_memory: module.static_memory, ..MemoryConfig::default() };
+        let config = memory_config(module);
         let account = &raw mut (*(*this).store).account;
         let imported = module.env.num_imported_memories as usize;
         for (i, ty) in module.env.memories[imported..].iter().enumerate() {
             let index = DefinedMemoryIndex::from_u32(i as u32);
-            let image = match &module.code {
-                Code::Loaded(code) => code.memory_image(index),
-                Code::None => None,
-            };
             if ty.shared {
                 // Never with an image: a private mapping of a file is a copy for each instance that maps it.
                 let limiter = (*account).limiter();
@@ -513,7 +526,12 @@ unsafe fn memories(this: *mut InstanceData) -> Result<()> {
             }
             (*account).acquire_memory(ty)?;
             let reservation = module.offsets.lies_behind(module.env.memory_index(index)).then(|| (*this).reservation.take()).flatten();
-            let memory = MemoryStorage::place(ty, &config, image, reservation)?;
+            let initial = match &reservation {
+                // Whether it has the image of all instances was decided when it was made.
+                Some(_) => module.own_image(index),
+                None => initial(module, index),
+            };
+            let memory = MemoryStorage::place(ty, &config, initial, reservation)?;
             *at((*this).vmctx, module.offsets.memory(index)) = memory.definition();
             (*this).memories.push(InstanceMemory::Own(memory));
         }
@@ -639,14 +657,18 @@ unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
                 to.copy_from_nonoverlapping(items.as_ptr(), items.len());
             }
         }
-        for (i, segment) in module.env.data.iter().enumerate() {
-            if let SegmentMode::Active { target, offset: at } = &segment.mode {
-                let index = DataIndex::from_u32(i as u32);
-                if !in_image(module, *target) {
-                    let data = module.data(index);
-                    ops::write_data(vmctx, *target, offset(this, at), data).map_err(trap)?;
+        if module.active_data.memories.iter().all(|m| in_image(this, *m)) {
+            (&mut (*this).dropped_data).copy_from_slice(&module.active_data.segments);
+        } else {
+            for (i, segment) in module.env.data.iter().enumerate() {
+                if let SegmentMode::Active { target, offset: at } = &segment.mode {
+                    let index = DataIndex::from_u32(i as u32);
+                    if !in_image(this, *target) {
+                        let data = module.data(index);
+                        ops::write_data(vmctx, *target, offset(this, at), data).map_err(trap)?;
+                    }
+                    ops::data_drop(vmctx, index);
                 }
-                ops::data_drop(vmctx, index);
             }
         }
         if let Some(func) = module.env.start {
@@ -661,10 +683,12 @@ unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
 }
 
 /// Whether the active segments of a memory are part of its image.
-fn in_image(module: &ModuleInner, memory: MemoryIndex) -> bool {
-    match (&module.code, module.env.defined_memory(memory)) {
-        (Code::Loaded(code), Some(i)) => code.memory_image(i).is_some(),
-        _ => false,
+unsafe fn in_image(this: *mut InstanceData, memory: MemoryIndex) -> bool {
+    // SAFETY: by the caller, `this` is an instance that has its memories.
+    unsafe {
+        let index = (*Arc::as_ptr(&(*this).module)).env.defined_memory(memory);
+        let own = index.and_then(|i| (&(*this).memories).get(i.index()));
+        matches!(own, Some(InstanceMemory::Own(memory)) if memory.has_image())
     }
 }
 

@@ -11,15 +11,17 @@ use crate::registry::{Stubs, TypeRegistration};
 use crate::tiering::Tiering;
 use crate::trace::{self, CallPattern};
 use crate::types::{ExportType, ExternType, ImportType};
+use crate::vm::image::{self, Image, Images};
+use crate::vm::memory::Initial;
 use crate::vm::{self, fork::get_or_init};
 use anyhow::{Context as _, bail};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use wasmc_environ::artifact::{SectionKind, StubSet, feature_bits, tunable_bits};
 use wasmc_environ::decode::decode_and_validate;
 use wasmc_environ::jit::JitOptions;
-use wasmc_environ::module::{EntityIndex, Module as EnvModule};
+use wasmc_environ::module::{EntityIndex, Module as EnvModule, SegmentMode};
 use wasmc_environ::types::*;
 use wasmc_environ::vmlayout::{FuncKind, VMContextHead};
 use wasmc_environ::vmoffsets::VMOffsets;
@@ -51,6 +53,27 @@ pub(crate) struct FuncRefTemplate {
     pub(crate) func_index: u32,
 }
 
+/// The active data segments: programs can have ten thousands, which most instances need not look at one by one.
+pub(crate) struct ActiveData {
+    /// A bit for each that is active.
+    pub(crate) segments: Box<[u64]>,
+    /// The memories that they go to.
+    pub(crate) memories: Box<[MemoryIndex]>,
+}
+
+impl ActiveData {
+    fn of(env: &EnvModule) -> Self {
+        let (mut segments, mut memories) = (vec![0; env.data.len().div_ceil(64)], BTreeSet::new());
+        for (i, segment) in env.data.iter().enumerate() {
+            if let SegmentMode::Active { target, .. } = segment.mode {
+                segments[i / 64] |= 1 << (i % 64);
+                memories.insert(target);
+            }
+        }
+        Self { segments: segments.into(), memories: memories.into_iter().collect() }
+    }
+}
+
 /// What the handles of a module share.
 pub(crate) struct ModuleInner {
     pub(crate) engine: Engine,
@@ -77,6 +100,9 @@ pub(crate) struct ModuleInner {
     /// From the name section, or from the file's name.
     pub(crate) name: Option<String>,
     exports: OnceLock<HashMap<String, usize>>,
+    pub(crate) active_data: ActiveData,
+    /// The initial contents of its memories, once there was more than one instance.
+    images: Images,
     _types: TypeRegistration,
 }
 
@@ -103,6 +129,8 @@ impl ModuleInner {
         let import_stubs = import_stubs(&env, &code);
         let func_refs = func_refs(&env, &code, &type_ids);
         let name = env.name.clone().or(name);
+        let active_data = ActiveData::of(&env);
+        let images = Images::new(engine.pool(), &env);
         let interp = InterpModule::new(env.num_defined_functions(), tier.as_ref().map_or(0, Tiering::after));
         Ok(Self {
             engine: engine.clone(),
@@ -120,6 +148,8 @@ impl ModuleInner {
             func_refs,
             name,
             exports: OnceLock::new(),
+            active_data,
+            images,
             _types: types,
         })
     }
@@ -170,6 +200,20 @@ impl ModuleInner {
             }
             (_, Code::Loaded(code)) => code.data(range.clone()),
             (WasmBytes::InCode, Code::None) => &[],
+        }
+    }
+
+    /// The image of a memory that all instances but the first share, if there is one and the engine keeps memories.
+    pub(crate) fn image(&self, index: DefinedMemoryIndex) -> Option<&Arc<Image>> {
+        let Self { env, offsets, code, .. } = self;
+        self.images.get(index, &image::Source { env, offsets, code, data: &|segment| self.data(segment) })
+    }
+
+    /// What a memory holds in the beginning that is made without others.
+    pub(crate) fn own_image(&self, index: DefinedMemoryIndex) -> Initial<'_> {
+        match &self.code {
+            Code::Loaded(code) => code.memory_image(index).map_or(Initial::Zeros, Initial::Own),
+            Code::None => Initial::Zeros,
         }
     }
 

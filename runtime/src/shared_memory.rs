@@ -87,7 +87,8 @@ impl SharedMemory {
     fn for_host(engine: &Engine, ty: MemoryType, limiter: Option<Arc<dyn ResourceLimiter>>) -> Result<Self> {
         ensure!(ty.shared, "the type is not that of a shared memory");
         check_type(&ty)?;
-        let config = MemoryConfig { static_memory: engine.config().tunables.static_memory, ..MemoryConfig::default() };
+        let config =
+            MemoryConfig { static_memory: engine.config().tunables.static_memory, pool: Some(engine.pool()), ..MemoryConfig::default() };
         Self::with_config(engine, ty, &config, limiter)
     }
 
@@ -95,7 +96,7 @@ impl SharedMemory {
     pub(crate) fn with_config(
         engine: &Engine,
         ty: MemoryType,
-        config: &MemoryConfig,
+        config: &MemoryConfig<'_>,
         limiter: Option<Arc<dyn ResourceLimiter>>,
     ) -> Result<Self> {
         ensure!(engine.config().features.shared_memory, SharedMemoryDisabled);

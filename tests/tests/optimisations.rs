@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use wasmc_compiler::{Inlining, Interpret, Jit, Passes};
-use wasmc_runtime::{Config, Engine, Instance, Module, Store, Tier};
+use wasmc_runtime::{Config, Engine, ExternRef, Func, Instance, Module, Store, Tier};
 
 /// All ways to run a module.
 fn configs() -> Vec<(&'static str, Config)> {
@@ -16,7 +16,10 @@ fn configs() -> Vec<(&'static str, Config)> {
         ("every second function", jit(Inlining::Everywhere, all).interpret(vec![Interpret::Odd])),
         ("metered", jit(Inlining::Everywhere, all).meter(true)),
         ("checked accesses", jit(Inlining::Normal, all).static_memory(false)),
-        ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false })),
+        ("compiled at the second call or turn", jit(Inlining::Normal, all).tier(Tier::Auto).compile_after(1, true)),
+        ("compiled at the eighth", jit(Inlining::Normal, all).tier(Tier::Auto).compile_after(7, true)),
+        ("locals as values", jit(Inlining::Everywhere, Passes { frame_locals: false, ..all })),
+        ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false, ..all })),
     ]
 }
 
@@ -137,6 +140,117 @@ fn loops_that_compare_first() {
             let f = instance.get_typed_func::<(), i64>(&mut store, "f").unwrap();
             let result = f.call(&mut store, ()).unwrap();
             assert_eq!(*expected.get_or_insert(result), result, "{way}: {case}");
+        }
+    }
+}
+
+/// An interpreter with locals of all types, which only some of its handlers change: arithmetic, loops inside of handlers, calls of itself,
+/// calls of a host function, exceptions that are caught in the loop, results of blocks, traps. Its program is the memory.
+fn interpreter() -> String {
+    let mut handlers = vec![
+        "(local.set $a (i32.add (local.get $a) (i32.mul (local.get $op) (i32.const 7919))))".to_owned(),
+        "(local.set $l (i64.rotl (i64.xor (local.get $l) (i64.extend_i32_u (local.get $a))) (i64.const 7)))".into(),
+        "(local.set $f (f32.add (f32.mul (local.get $f) (f32.const 0.5)) (f32.convert_i32_s (local.get $op))))".into(),
+        "(local.set $d (f64.sub (f64.const 1.5) (f64.mul (local.get $d) (f64.const 0.25))))".into(),
+        "(local.set $v (i32x4.add (local.get $v) (i32x4.splat (local.get $a))))".into(),
+        "(local.set $v (f32x4.mul (f32x4.splat (local.get $f)) (v128.const f32x4 1 2 3 4)))".into(),
+        "(local.set $r (select (result externref) (local.get $r) (ref.null extern) (local.get $op)))".into(),
+        "(local.set $g (select (result funcref) (ref.func $run) (ref.null func) (local.get $op)))".into(),
+        // The old value is used after the new one is there.
+        "(local.set $a (i32.sub (local.tee $b (i32.add (local.get $a) (i32.const 3))) (local.get $a)))".into(),
+        "(local.get $a) (local.set $a (local.get $b)) (local.set $b)".into(),
+        "(local.set $n (i32.const 5))
+         (loop $again
+            (local.set $l (i64.add (local.get $l) (i64.extend_i32_u (local.get $n))))
+            (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+            .into(),
+        "(br_if $done (i32.and (local.get $op) (i32.const 1)))".into(),
+        "(if (local.get $depth) (then
+            (local.set $l (i64.add (local.get $l)
+                (call $run (i32.add (local.get $pc) (i32.const 1)) (i32.sub (local.get $depth) (i32.const 1)) (local.get $r))))))"
+            .into(),
+        "(local.set $a (call $host (local.get $a) (local.get $b)))".into(),
+        "(block $caught (result i32)
+            (try_table (catch $e $caught) (throw $e (i32.xor (local.tee $b (local.get $op)) (local.get $a))))
+            (i32.const 0))
+         (local.set $a)"
+            .into(),
+        "(local.set $b (i32.add (local.get $b)
+            (block $x (result i32) (drop (br_if $x (local.get $a) (i32.and (local.get $a) (i32.const 1)))) (i32.const 17))))"
+            .into(),
+        "(i32.store8 (i32.and (local.get $a) (i32.const 0xfff)) (local.get $b))".into(),
+        "(local.set $depth (i32.const 0)) (local.set $pc (i32.add (local.get $pc) (i32.and (local.get $op) (i32.const 3))))".into(),
+        "(local.set $a (i32.div_s (local.get $a) (i32.and (local.get $b) (i32.const 31))))".into(),
+    ];
+    for k in 0..5 {
+        handlers.push(format!("(local.set $u{k} (i32.add (local.get $u{k}) (local.get $u{})))", (k + 1) % 5));
+    }
+    let count = handlers.len();
+    let labels: String = (0..count).rev().map(|k| format!("(block $h{k} ")).collect();
+    let table: String = (0..count).map(|k| format!("$h{k} ")).collect();
+    let bodies: String = handlers.iter().map(|h| format!(") {h} (br $next)\n")).collect();
+    format!(
+        "(module
+            (import \"\" \"host\" (func $host (param i32 i32) (result i32)))
+            (memory (export \"memory\") 1) (tag $e (param i32)) (elem declare func $run)
+            (func $run (export \"run\") (param $pc i32) (param $depth i32) (param $r externref) (result i64)
+                (local $op i32) (local $a i32) (local $b i32) (local $l i64) (local $f f32) (local $d f64) (local $v v128) (local $n i32)
+                (local $g funcref) (local $u0 i32) (local $u1 i32) (local $u2 i32) (local $u3 i32) (local $u4 i32)
+                (local.set $u1 (local.get $pc)) (local.set $b (i32.const 1))
+                (block $done
+                    (loop $next
+                        (br_if $done (i32.ge_u (local.get $pc) (i32.const 4096)))
+                        (local.set $op (i32.load8_u (local.get $pc)))
+                        (local.set $pc (i32.add (local.get $pc) (i32.const 1)))
+                        {labels} (br_table {table} $h0 (i32.rem_u (local.get $op) (i32.const {count})))
+                        {bodies}))
+                (i64.xor (local.get $l) (i64.xor
+                    (i64.xor
+                        (i64.xor (i64.extend_i32_u (local.get $a)) (i64.shl (i64.extend_i32_u (local.get $b)) (i64.const 32)))
+                        (i64.xor (i64.extend_i32_u (i32.reinterpret_f32 (local.get $f))) (i64.reinterpret_f64 (local.get $d))))
+                    (i64.xor
+                        (i64.xor (i64x2.extract_lane 0 (local.get $v)) (i64x2.extract_lane 1 (local.get $v)))
+                        (i64.extend_i32_u (i32.add (ref.is_null (local.get $r)) (i32.add (i32.shl (ref.is_null (local.get $g)) (i32.const 1))
+                            (i32.add (local.get $u0) (i32.add (local.get $u1) (i32.add (local.get $u2)
+                                (i32.add (local.get $u3) (local.get $u4))))))))))))
+            )"
+    )
+}
+
+#[test]
+fn interpreters_with_locals_in_the_frame() {
+    let wasm = wat::parse_str(interpreter()).unwrap();
+    let mut expected: Vec<Result<i64, String>> = Vec::new();
+    for (way, config) in configs() {
+        let engine = Engine::new(config).unwrap();
+        let module = Module::new(&engine, &wasm).unwrap();
+        let mut seen = Vec::new();
+        for seed in 1..60u64 {
+            let mut store = Store::new(&engine, ());
+            let host = Func::wrap(&mut store, |a: i32, b: i32| a.rotate_left(5).wrapping_sub(b));
+            let instance = Instance::new(&mut store, &module, &[host.into()]).unwrap();
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            let mut x = seed;
+            let program: Vec<u8> = (0..4096)
+                .map(|_| {
+                    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    // Few programs would get far if each could leave at once.
+                    let op = (x >> 40) as u8;
+                    if op % 24 == 11 && x >> 50 & 0x3f != 0 { op.wrapping_add(1) } else { op }
+                })
+                .collect();
+            memory.write(&mut store, 0, &program).unwrap();
+            let run = instance.get_typed_func::<(i32, i32, Option<ExternRef>), i64>(&mut store, "run").unwrap();
+            for pc in [0, 1000, 4000] {
+                seen.push(run.call(&mut store, (pc, 2, None)).map_err(|e| e.to_string().lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+        let ended = seen.iter().filter(|r| r.is_ok()).count();
+        assert!((20..seen.len() - 5).contains(&ended), "{way}: {ended} of {} programs end without a trap", seen.len());
+        if expected.is_empty() {
+            expected = seen;
+        } else {
+            assert_eq!(expected, seen, "{way}");
         }
     }
 }

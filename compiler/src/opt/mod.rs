@@ -18,29 +18,31 @@ pub use inlining::Library;
 pub use memory_base::share_register;
 pub use model::Inlining;
 
-/// Which passes run over a translated body before anything is inlined into it or it into others.
+/// Which optimisations are made of a body before anything is inlined into it or it into others.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Products of 128 bits become one multiplication.
     pub wide_multiply: bool,
+    /// Locals of interpreter loops are kept in the frame (`translate/locals.rs`).
+    pub frame_locals: bool,
 }
 
 impl Default for Passes {
     fn default() -> Self {
-        Self { wide_multiply: true }
+        Self { wide_multiply: true, frame_locals: true }
     }
 }
 
 impl Passes {
     /// None of them.
-    pub const NONE: Self = Self { wide_multiply: false };
+    pub const NONE: Self = Self { wide_multiply: false, frame_locals: false };
 
     /// What there is of them at this level of optimisation.
     pub(crate) fn at(self, level: crate::OptLevel) -> Self {
         if level == crate::OptLevel::None { Self::NONE } else { self }
     }
 
-    /// Runs them.
+    /// Runs those that are passes over the code.
     pub(crate) fn run(self, func: &mut Function) {
         if self.wide_multiply {
             wide_multiply::multiply_wide(func);

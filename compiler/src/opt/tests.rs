@@ -181,7 +181,7 @@ fn clif(wat: &str, passes: Passes) -> String {
     emit_clif(&wat::parse_str(wat).unwrap(), &CompileOptions { passes, ..CompileOptions::default() }).unwrap()
 }
 
-const NONE: Passes = Passes { wide_multiply: false };
+const NONE: Passes = Passes::NONE;
 
 /// The high half of a product as C makes it, with this in the place of the last mask and of the last shift.
 fn high_half(mask: &str, shift: &str) -> String {
@@ -209,4 +209,41 @@ fn products_are_found() {
         assert_eq!((other.matches("umulhi").count(), other.matches("imul").count()), (0, 4), "{other}");
     }
     assert!(!clif(&high_half("4294967295", "32"), NONE).contains("umulhi"));
+}
+
+/// A loop with a table of this many targets, and locals that a handler changes, that none changes, and that are new in every round.
+fn dispatch(targets: usize) -> String {
+    let labels = "(block ".repeat(targets);
+    let table: String = (0..targets).map(|k| format!("{k} ")).collect();
+    let handlers: String = (0..targets)
+        .map(|k| {
+            format!(
+                ") (local.set $new (i32.add (local.get $op) (i32.const {k}))) (local.set $pc (i32.add (local.get $pc) (local.get $same)))
+                (i32.store (local.get $pc) (i32.add (local.get $new) (i32.mul (local.get $same) (i32.const {k})))) (br $next)"
+            )
+        })
+        .collect();
+    format!(
+        "(module (memory 1) (func (param $same i32) (result i64)
+            (local $pc i32) (local $op i32) (local $new i32) (local $x i64) (local $y i64) (local $r externref)
+            (block $done (loop $next
+                (local.set $op (i32.load8_u (local.get $pc)))
+                (if (i32.eq (local.get $op) (i32.const 77))
+                    (then (local.set $x (i64.add (local.get $x) (i64.const 3))) (local.set $r (ref.null extern)) (br $next)))
+                (if (i32.eq (local.get $op) (i32.const 78)) (then (local.set $y (i64.mul (local.get $y) (local.get $x))) (br $next)))
+                (br_if $done (ref.is_null (local.get $r)))
+                {labels} (br_table {table} {targets} (local.get $op)) {handlers}))
+            (i64.xor (local.get $x) (local.get $y))))"
+    )
+}
+
+#[test]
+fn locals_of_interpreters_are_in_the_frame() {
+    let slots = |code: &str| code.lines().filter(|l| l.contains("explicit_slot")).count();
+    // $x and $y; $pc is used most, $op and $new have no value at the loop's head that is read, $same does not change, $r is a reference.
+    let found = clif(&dispatch(16), Passes::default());
+    assert_eq!(slots(&found), 2, "{found}");
+    for other in [clif(&dispatch(15), Passes::default()), clif(&dispatch(16), NONE)] {
+        assert_eq!(slots(&other), 0, "{other}");
+    }
 }

@@ -159,6 +159,9 @@ impl<'m> FuncTranslator<'_, 'm> {
         self.jump(header, params.len());
         self.arrive_at_loop(header);
         self.start(header);
+        if let Some(watch) = &mut self.watch {
+            watch.begin_loop(header);
+        }
         self.buffers.stack.truncate(height);
         self.push_block_params(header);
         self.push_frame(FrameKind::Loop { header }, header, params.len(), results.len());
@@ -248,6 +251,9 @@ impl<'m> FuncTranslator<'_, 'm> {
         match frame.kind {
             FrameKind::Loop { header } => {
                 self.builder.seal_block(header);
+                if let Some(watch) = &mut self.watch {
+                    watch.end_loop();
+                }
                 if !self.reachable {
                     self.buffers.stack.truncate(frame.height);
                 }
@@ -445,6 +451,9 @@ impl<'m> FuncTranslator<'_, 'm> {
         if targets.is_empty() {
             self.br(targets.default());
             return Ok(());
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.table(targets.len());
         }
         let (_, arity) = self.target(targets.default());
         // With operands, each label gets one block that passes them on, so that a table of many equal entries does

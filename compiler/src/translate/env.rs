@@ -34,6 +34,8 @@ pub struct ModuleEnv<'a> {
     pub has_fma: bool,
     /// Whether the target is x86-64.
     pub is_x86_64: bool,
+    /// Whether locals of interpreter loops are kept in the frame (`locals.rs`).
+    pub frame_locals: bool,
     /// Which branches are likely; none unless `pool` was asked to read them.
     pub hints: BranchHints,
     /// The value of each immutable global, by `GlobalIndex`, where it is known now.
@@ -59,6 +61,7 @@ impl<'a> ModuleEnv<'a> {
             has_ssse3: has("has_ssse3"),
             has_fma: has("has_fma"),
             is_x86_64,
+            frame_locals: false,
             hints: BranchHints::default(),
             constants: constant_globals(module),
             uniform: uniform_tables(module),

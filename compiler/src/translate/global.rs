@@ -11,7 +11,7 @@ use wasmc_environ::jit::CompileError;
 
 impl FuncTranslator<'_, '_> {
     /// The variable of a local that is read or written.
-    fn local(&mut self, index: u32) -> Variable {
+    pub(super) fn local(&mut self, index: u32) -> Variable {
         // Validation has established that there is such a local.
         if let Some(touched) = self.buffers.touched.get_mut(index as usize)
             && !std::mem::replace(touched, true)
@@ -22,21 +22,18 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn local_get(&mut self, index: u32) {
-        let variable = self.local(index);
-        let value = self.builder.use_var(variable);
+        let value = self.read_local(index);
         self.push(value);
     }
 
     pub(super) fn local_set(&mut self, index: u32) {
         let value = self.pop();
-        let variable = self.local(index);
-        self.builder.def_var(variable, value);
+        self.write_local(index, value);
     }
 
     pub(super) fn local_tee(&mut self, index: u32) {
         let value = self.pop();
-        let variable = self.local(index);
-        self.builder.def_var(variable, value);
+        self.write_local(index, value);
         self.push(value);
     }
 

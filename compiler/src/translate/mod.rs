@@ -16,6 +16,7 @@ mod exception;
 mod fuel;
 mod global;
 mod legacy;
+mod locals;
 mod memory;
 mod numeric;
 mod operator;
@@ -43,7 +44,7 @@ pub use trap::{from_clif, trap_code};
 use crate::symbols::Symbol;
 use control::Frame;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, SourceLoc, Type, UserFuncName, Value, types};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use exception::TryScope;
 use wasmc_environ::branch_hints::BranchHint;
 use wasmc_environ::decode::FunctionToValidate;
@@ -51,7 +52,9 @@ use wasmc_environ::error::DecodeError;
 use wasmc_environ::jit::CompileError;
 use wasmc_environ::types::{AbiType, ValType};
 use wasmc_environ::{DefinedFuncIndex, FuncIndex, MemoryIndex};
-use wasmparser::{FuncValidator, FuncValidatorAllocations, FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValidatorResources};
+use wasmparser::{
+    FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValidatorResources,
+};
 
 /// What a thread reuses from one function to the next.
 #[derive(Default)]
@@ -86,11 +89,7 @@ pub fn translate_function(
     f: FunctionToValidate<'_>,
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
-    let FunctionToValidate { validator, body } = f;
-    let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
-    let result = translate_body(env, cx, index, &mut validator, &body, None, out);
-    cx.validator = validator.into_allocations();
-    result
+    translate(env, cx, index, f, None, out)
 }
 
 /// The same for code that is entered at the head of the loop at `offset`, as `TierEntry::Loop` says.
@@ -105,13 +104,36 @@ pub fn translate_from_loop(
     offset: u32,
     out: &mut ir::Function,
 ) -> Result<(), CompileError> {
-    let FunctionToValidate { validator, body } = f;
-    let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
-    let result = translate_body(env, cx, index, &mut validator, &body, Some(offset), out);
-    cx.validator = validator.into_allocations();
-    result
+    translate(env, cx, index, f, Some(offset), out)
 }
 
+fn translate(
+    env: &ModuleEnv<'_>,
+    cx: &mut TranslateContext,
+    index: DefinedFuncIndex,
+    f: FunctionToValidate<'_>,
+    from_loop: Option<u32>,
+    out: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let FunctionToValidate { validator, body } = f;
+    let FuncToValidate { resources, index: number, ty, features } = &validator;
+    let again = FuncToValidate { resources: resources.clone(), index: *number, ty: *ty, features: *features };
+    let mut validator = validator.into_validator(std::mem::take(&mut cx.validator));
+    let mut result = translate_body(env, cx, index, &mut validator, &body, from_loop, Vec::new(), out);
+    cx.validator = validator.into_allocations();
+    if let Ok(for_frame) = &mut result
+        && !for_frame.is_empty()
+    {
+        let for_frame = std::mem::take(for_frame);
+        let mut validator = again.into_validator(std::mem::take(&mut cx.validator));
+        result = translate_body(env, cx, index, &mut validator, &body, from_loop, for_frame, out);
+        cx.validator = validator.into_allocations();
+    }
+    result.map(|_| ())
+}
+
+/// Translates with the locals of `for_frame` in the frame; if there are none, returns those that are better there.
+#[expect(clippy::too_many_arguments, reason = "called by one function only, which passes on its own")]
 fn translate_body(
     env: &ModuleEnv<'_>,
     cx: &mut TranslateContext,
@@ -119,8 +141,9 @@ fn translate_body(
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
     from_loop: Option<u32>,
+    for_frame: Vec<u32>,
     out: &mut ir::Function,
-) -> Result<(), CompileError> {
+) -> Result<Vec<u32>, CompileError> {
     let start = body.range().start;
     let func = env.module.func_index(index);
     out.clear();
@@ -133,6 +156,10 @@ fn translate_body(
     let mut t = FuncTranslator::new(env, FunctionBuilder::new(out, &mut builder_cx), buffers, body);
     t.offset = start;
     t.hints = env.hints.of(func);
+    if env.frame_locals && for_frame.is_empty() && body.range().end - start >= locals::MIN_BODY {
+        t.watch = Some(locals::Watch::default());
+    }
+    t.for_frame = for_frame;
     t.begin(func);
 
     let mut locals = body.get_locals_reader().map_err(DecodeError::from)?;
@@ -160,7 +187,8 @@ fn translate_body(
     cx.operators = operators.into_allocations();
 
     t.entered_at_loop()?;
-    let FuncTranslator { builder, mut buffers, .. } = t;
+    let FuncTranslator { builder, mut buffers, watch, .. } = t;
+    let for_frame = watch.map_or_else(Vec::new, |w| w.for_frame(&builder.func.dfg));
     // What the locals add to blocks is known only now that all are sealed.
     let dfg = &builder.func.dfg;
     let params: usize = builder.func.layout.blocks().map(|b| dfg.num_block_params(b)).sum();
@@ -171,7 +199,7 @@ fn translate_body(
     buffers.clear();
     cx.builder = builder_cx;
     cx.buffers = buffers;
-    Ok(())
+    Ok(for_frame)
 }
 
 impl Buffers {
@@ -221,6 +249,12 @@ pub(super) struct FuncTranslator<'a, 'm> {
     osr: Option<osr::FromLoop>,
     /// In code that reports its calls: this entry of the function, and where arguments and results are written for the report.
     trace: Option<trace::Traced>,
+    /// In the first translation of a function: what decides which locals are better in the frame.
+    watch: Option<locals::Watch>,
+    /// The locals that are to be there, sorted.
+    for_frame: Vec<u32>,
+    /// Where each local is there, if it is.
+    in_frame: Vec<Option<locals::FrameLocal>>,
     buffers: Buffers,
 }
 
@@ -268,6 +302,9 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
             touched: 0,
             osr: None,
             trace: None,
+            watch: None,
+            for_frame: Vec::new(),
+            in_frame: Vec::new(),
             buffers,
         }
     }
@@ -276,9 +313,8 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
     fn begin(&mut self, func: FuncIndex) {
         let ty = self.env.module.type_of(func);
         for (i, param) in ty.params.iter().enumerate() {
-            let variable = self.declare_local(*param);
             let value = self.builder.func.dfg.block_params(self.entry())[i + 1];
-            self.builder.def_var(variable, value);
+            self.declare_local(*param, value);
         }
         self.push_function_frame(&ty.results);
     }
@@ -288,13 +324,18 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         ir::Block::from_u32(0)
     }
 
-    fn declare_local(&mut self, ty: ValType) -> Variable {
+    fn declare_local(&mut self, ty: ValType, value: Value) {
         let variable = self.builder.declare_var(clif_type(ty.abi()));
         self.buffers.touched.push(false);
         if ty.is_heap_ref() {
             self.builder.declare_var_needs_stack_map(variable);
         }
-        variable
+        self.builder.def_var(variable, value);
+        self.declare_in_frame(ty);
+        let index = variable.as_u32();
+        if self.frame_local(index).is_some() {
+            self.write_local(index, value);
+        }
     }
 
     /// Declares locals that start as 0 or null. Variables are numbered as the locals are.
@@ -304,8 +345,7 @@ impl<'a, 'm> FuncTranslator<'a, 'm> {
         }
         let zero = self.zero(ty.abi());
         for _ in 0..count {
-            let variable = self.declare_local(ty);
-            self.builder.def_var(variable, zero);
+            self.declare_local(ty, zero);
         }
     }
 

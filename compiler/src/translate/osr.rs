@@ -49,6 +49,9 @@ impl FuncTranslator<'_, '_> {
             // There are at most 50,000 locals.
             let value = self.builder.ins().load(ty, flags, array, local as i32 * SLOT);
             self.builder.def_var(variable, value);
+            if self.frame_local(local as u32).is_some() {
+                self.write_local(local as u32, value);
+            }
         }
         self.builder.ins().jump(landing, &[]);
         self.builder.seal_block(landing);

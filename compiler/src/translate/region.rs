@@ -21,6 +21,8 @@ pub(super) enum Region {
     Roots,
     /// Counters of metered code.
     Meter,
+    /// A local in the frame, by its slot. Inlined code has slots of other numbers than its regions: two slots may share one.
+    Frame(u32),
     /// A memory, by its index; imported ones and those above a limit share one.
     Memory(MemoryIndex),
     /// A global, by its index; imported ones and those above a limit share one.
@@ -32,6 +34,7 @@ pub(super) enum Region {
 const MAX_OWN: u32 = 16;
 const MEMORIES: u32 = 0x100;
 const GLOBALS: u32 = 0x200;
+const FRAME: u32 = 0x300;
 
 impl Region {
     fn id(self, imported: u32) -> u32 {
@@ -45,6 +48,7 @@ impl Region {
             Self::Exceptions => 3,
             Self::Roots => 4,
             Self::Meter => 5,
+            Self::Frame(slot) => FRAME + slot,
             Self::Memory(i) => own(MEMORIES, i.as_u32()),
             Self::Global(i) => own(GLOBALS, i.as_u32()),
         }
@@ -60,7 +64,8 @@ impl Region {
             MEMORIES => "imported memories",
             id if id < GLOBALS => "memory",
             GLOBALS => "imported globals",
-            _ => "global",
+            id if id < FRAME => "global",
+            _ => "local",
         }
     }
 

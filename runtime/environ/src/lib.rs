@@ -14,6 +14,7 @@ pub mod decode;
 pub mod diagnose;
 pub mod error;
 pub mod features;
+pub mod image;
 pub mod index;
 pub mod jit;
 pub mod limits;

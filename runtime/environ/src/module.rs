@@ -149,7 +149,7 @@ pub struct Module {
     /// Data segments.
     pub data: Vec<DataSegment>,
     /// Functions of which a reference can exist (exported, in an element segment, in a constant expression, declared):
-    /// sorted, and the position is the `FuncRefIndex`. A function that is only in closed tables is listed all the same.
+    /// sorted, and the position is the `FuncRefIndex`. Where the code was scanned, what is only in closed tables is left out.
     pub escaping: Vec<FuncIndex>,
     /// Bodies of the defined functions: ranges of the wasm binary, starting at the local declarations.
     pub bodies: Vec<Range<u64>>,
@@ -207,6 +207,11 @@ impl Module {
     /// The slot of a function's `VMFuncRef` in the `VMContext`, if a reference to it can exist.
     pub fn func_ref(&self, index: FuncIndex) -> Option<FuncRefIndex> {
         self.escaping.binary_search(&index).ok().map(|i| FuncRefIndex::from_u32(i as u32))
+    }
+
+    /// Whether a segment's elements are in a closed table, and so nowhere else.
+    pub fn is_in_closed_table(&self, segment: &ElementSegment) -> bool {
+        matches!(segment.mode, SegmentMode::Active { target, .. } if self.closed_table(target).is_some())
     }
 
     /// The closed table with this index, if it is one.

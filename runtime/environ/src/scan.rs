@@ -1,8 +1,9 @@
 //! Facts about function bodies that must be known before any of them is compiled: which tables an instruction reads
 //! or writes. Scanning one body is independent of the others, so the compiler does it in parallel.
 
+use crate::const_expr::{ConstExpr, ConstOp};
 use crate::error::DecodeError;
-use crate::index::TableIndex;
+use crate::index::{DefinedTableIndex, FuncIndex, TableIndex};
 use crate::limits;
 use crate::module::*;
 use crate::types::{HeapType, RefKind};
@@ -92,7 +93,39 @@ pub fn closed_tables(module: &Module, touched: impl Fn(TableIndex) -> bool) -> V
     closed.into_iter().map(|t| t.map(|elements| ClosedTable { elements: elements.into() })).collect()
 }
 
-fn fill_segment(table: &mut [Option<crate::FuncIndex>], offset: Option<u64>, items: &ElementItems) -> Option<()> {
+/// The functions of which a reference can exist, sorted, in a module whose closed tables are known: `mentioned` are those of the
+/// `ref.func`s of its bodies. What is only in closed tables is called by its address there, and needs no reference.
+pub fn escaping(module: &Module, mentioned: impl IntoIterator<Item = FuncIndex>) -> Vec<FuncIndex> {
+    let mut refs: Vec<FuncIndex> = mentioned.into_iter().filter(|f| f.index() < module.functions.len()).collect();
+    let in_expression = |refs: &mut Vec<FuncIndex>, e: &ConstExpr| {
+        refs.extend(e.ops.iter().filter_map(|op| if let ConstOp::RefFunc(f) = op { Some(*f) } else { None }));
+    };
+    for e in &module.exports {
+        if let EntityIndex::Func(f) = e.index {
+            refs.push(f);
+        }
+    }
+    for e in &module.global_inits {
+        in_expression(&mut refs, e);
+    }
+    for (i, e) in module.table_inits.iter().enumerate() {
+        let table = module.table_index(DefinedTableIndex::from_u32(i as u32));
+        if let (Some(e), None) = (e, module.closed_table(table)) {
+            in_expression(&mut refs, e);
+        }
+    }
+    for segment in module.elements.iter().filter(|s| !module.is_in_closed_table(s)) {
+        match &segment.items {
+            ElementItems::Functions(functions) => refs.extend(functions.iter().copied()),
+            ElementItems::Expressions(_, expressions) => expressions.iter().for_each(|e| in_expression(&mut refs, e)),
+        }
+    }
+    refs.sort_unstable();
+    refs.dedup();
+    refs
+}
+
+fn fill_segment(table: &mut [Option<FuncIndex>], offset: Option<u64>, items: &ElementItems) -> Option<()> {
     let start = usize::try_from(offset?).ok()?;
     let slots = table.get_mut(start..start.checked_add(items.len())?)?;
     match items {
@@ -111,8 +144,7 @@ fn fill_segment(table: &mut [Option<crate::FuncIndex>], offset: Option<u64>, ite
 }
 
 /// The function that an expression refers to, `Some(None)` for null, or `None` if it is neither.
-fn constant_function(e: &crate::const_expr::ConstExpr) -> Option<Option<crate::FuncIndex>> {
-    use crate::const_expr::ConstOp;
+fn constant_function(e: &ConstExpr) -> Option<Option<FuncIndex>> {
     match *e.ops {
         [ConstOp::RefFunc(f)] => Some(Some(f)),
         [ConstOp::RefNull(HeapType::Func | HeapType::NoFunc | HeapType::Concrete(_))] => Some(None),

@@ -165,9 +165,11 @@ fn definitions(m: &Module) -> Check {
     }
     let defined = |all: usize, imported: u32| all - imported as usize;
     require(m.table_inits.len() == defined(m.tables.len(), m.num_imported_tables), "initial values of tables")?;
-    for (t, init) in m.tables[m.num_imported_tables as usize..].iter().zip(&m.table_inits) {
+    for (i, init) in (m.num_imported_tables..).zip(&m.table_inits) {
+        let t = &m.tables[i as usize];
+        let listed = if m.closed_table(TableIndex::from_u32(i)).is_some() { function_index } else { escaping_function };
         match init {
-            Some(e) => expression(m, e, ValType::Ref(t.element), m.globals.len())?,
+            Some(e) => expression_with(m, e, ValType::Ref(t.element), m.globals.len(), listed)?,
             None => require(t.element.nullable, "table without an initial value that needs one")?,
         }
     }
@@ -186,6 +188,11 @@ fn definitions(m: &Module) -> Check {
 /// Runs a constant expression over types: it must leave one value represented as `expected`, and refer to the first
 /// `globals` globals only.
 fn expression(m: &Module, e: &ConstExpr, expected: ValType, globals: usize) -> Check {
+    expression_with(m, e, expected, globals, escaping_function)
+}
+
+/// The same; `function` checks the functions that it refers to.
+fn expression_with(m: &Module, e: &ConstExpr, expected: ValType, globals: usize, function: fn(&Module, FuncIndex) -> Check) -> Check {
     let mut stack: Vec<AbiType> = Vec::with_capacity(4);
     for op in &e.ops {
         let pushed = match *op {
@@ -204,7 +211,7 @@ fn expression(m: &Module, e: &ConstExpr, expected: ValType, globals: usize) -> C
                 ValType::Ref(r).abi()
             }
             ConstOp::RefFunc(i) => {
-                escaping_function(m, i)?;
+                function(m, i)?;
                 AbiType::FuncRef
             }
             ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => binary(&mut stack, AbiType::I32)?,
@@ -230,14 +237,16 @@ fn escaping_function(m: &Module, i: FuncIndex) -> Check {
 fn segments(m: &Module) -> Check {
     let address = |is_64| if is_64 { ValType::I64 } else { ValType::I32 };
     for s in &m.elements {
+        // What is only in closed tables needs no slot: no reference to it is made.
+        let listed: fn(&Module, FuncIndex) -> Check = if m.is_in_closed_table(s) { function_index } else { escaping_function };
         let element = match &s.items {
             ElementItems::Functions(functions) => {
-                functions.iter().try_for_each(|f| escaping_function(m, *f))?;
+                functions.iter().try_for_each(|f| listed(m, *f))?;
                 RefKind::Func
             }
             ElementItems::Expressions(ty, expressions) => {
                 ref_type(m, *ty)?;
-                expressions.iter().try_for_each(|e| expression(m, e, ValType::Ref(*ty), m.globals.len()))?;
+                expressions.iter().try_for_each(|e| expression_with(m, e, ValType::Ref(*ty), m.globals.len(), listed))?;
                 ty.kind()
             }
         };

@@ -5,10 +5,15 @@
 //! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (the image of the artifact, if any, then zero pages) | the rest of
 //! the reservation | guard. An image that begins at 0 makes three kernel mappings of it, for neighbouring reservations
 //! share the inaccessible ones; an image further up makes a fourth.
+//!
+//! Where the engine keeps memories (`pool.rs`), one of the same shape that was cleaned is taken first, and with it nothing is left to do.
 
+use crate::vm::image::Image;
 use crate::vm::mmap::{Mmap, page_size, round_to_pages};
+use crate::vm::pool::{Home, Pool, Shape, Slot};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use wasmc_environ::limits::{MEMORY_GUARD, STATIC_MEMORY_RESERVATION};
 use wasmc_environ::types::MemoryType;
 use wasmc_environ::vmlayout::VMMemoryDefinition;
@@ -17,26 +22,44 @@ use wasmc_environ::vmlayout::VMMemoryDefinition;
 const EXPLICIT_CHECKS_OPTION: &str = "--explicit-bounds";
 /// Bases are aligned for the huge pages of common hosts, so that a large memory can be backed by them.
 const BASE_ALIGNMENT: usize = 2 << 20;
-/// From here on a memory is backed by huge pages: programs that have grown so large use what they have.
-const HUGE_FROM: usize = 8 << 20;
+/// From here on a memory that grows is backed by huge pages: programs that have grown so large use what they have.
+pub(super) const HUGE_FROM: usize = 8 << 20;
+/// A memory that begins this large is too, from `HUGE_FROM` on. Below, it may just have a generous stack at its end, of which a huge
+/// page is cleared for a few bytes.
+const HUGE_INITIALLY: usize = 32 << 20;
+/// Growth by at most this much is taken for an allocator that will use it soon.
+const SMALL_GROWTH: usize = 256 << 10;
 /// What a dynamic memory reserves to grow into, if its type allows that much and the address space is not limited.
 const DYNAMIC_RESERVATION_32: u64 = 4 << 30;
 /// The same for 64-bit memories.
 const DYNAMIC_RESERVATION_64: u64 = 16 << 30;
 
 /// How memories are made.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct MemoryConfig {
+#[derive(Copy, Clone)]
+pub(crate) struct MemoryConfig<'a> {
     /// Whether memories of the usual type are static, as `Tunables::static_memory` asks.
     pub static_memory: bool,
     /// No memory grows above this size in bytes.
     pub max_bytes: u64,
+    /// Where memories come from that were used before, and go to.
+    pub pool: Option<&'a Arc<Pool>>,
 }
 
-impl Default for MemoryConfig {
+impl Default for MemoryConfig<'_> {
     fn default() -> Self {
-        Self { static_memory: true, max_bytes: u64::MAX }
+        Self { static_memory: true, max_bytes: u64::MAX, pool: None }
     }
+}
+
+/// What a memory holds in the beginning, where it is not zero.
+#[derive(Copy, Clone)]
+pub(crate) enum Initial<'a> {
+    /// Nothing.
+    Zeros,
+    /// An image that this memory alone maps or copies.
+    Own(MemoryImageSource<'a>),
+    /// The image of all instances of a module.
+    Image(&'a Arc<Image>),
 }
 
 /// Where the initial contents of a part of a memory come from.
@@ -109,26 +132,100 @@ pub(crate) enum MemoryError {
 
 /// Address space of a static memory with room in front of the memory's first byte, accessible and zero.
 pub(crate) struct Reservation {
-    map: Mmap,
-    base: usize,
+    slot: Slot,
+    /// If the memory is there already, as its type asks for it.
+    home: Option<Home>,
 }
 
 impl Reservation {
-    /// Reserves the address space, with `front` bytes in front of the memory.
-    pub(crate) fn new(front: usize) -> Result<Self, MemoryError> {
+    /// Reserves the address space for a memory of this type, with `front` bytes in front of it.
+    pub(crate) fn new(front: usize, ty: &MemoryType, config: &MemoryConfig<'_>, initial: Initial<'_>) -> Result<Self, MemoryError> {
         let allocate = |source| MemoryError::Allocate { bytes: front as u64, source };
         let pages = round_to_pages(front as u64).ok_or(allocate(rustix::io::Errno::NOMEM))?;
-        let (map, base) = reserve_static(pages)?;
+        if let Some((slot, home)) = prepared(pages, ty, config, initial)? {
+            return Ok(Self { slot, home: Some(home) });
+        }
+        let (map, base) = reserve_static(pages, config.pool)?;
         if pages != 0 {
             map.make_accessible(base - pages..base).map_err(allocate)?;
         }
-        Ok(Self { map, base })
+        Ok(Self { slot: Slot { map, base }, home: None })
     }
 
     /// The first byte of the memory.
     pub(crate) fn memory(&self) -> *mut u8 {
-        self.map.as_ptr().wrapping_add(self.base)
+        self.slot.map.as_ptr().wrapping_add(self.slot.base)
     }
+}
+
+/// The sizes of a memory of some type.
+struct Sizes {
+    /// In the beginning.
+    length: usize,
+    /// The same, rounded up to pages of the host.
+    accessible: usize,
+    max_pages: u64,
+    is_static: bool,
+}
+
+impl Sizes {
+    fn new(ty: &MemoryType, config: &MemoryConfig<'_>) -> Result<Self, MemoryError> {
+        let too_large =
+            || MemoryError::TooLarge { pages: ty.limits.min, page_size: 1 << ty.page_size_log2.min(63), limit: config.max_bytes };
+        let length = ty.min_bytes().filter(|b| *b <= config.max_bytes && ty.limits.min <= ty.max_pages()).ok_or_else(too_large)?;
+        let length = usize::try_from(length).map_err(|_| too_large())?;
+        let accessible = round_to_pages(length as u64).ok_or_else(too_large)?;
+        let max_pages = ty.max_pages().min(config.max_bytes >> ty.page_size_log2);
+        Ok(Self { length, accessible, max_pages, is_static: MemoryStorage::is_static_type(ty, config.static_memory) })
+    }
+}
+
+/// A memory that was used before and is as it is to be, or a new one that can be kept later: where there is a pool, and no image that is this
+/// memory's alone.
+fn prepared(front: usize, ty: &MemoryType, config: &MemoryConfig<'_>, initial: Initial<'_>) -> Result<Option<(Slot, Home)>, MemoryError> {
+    let Some(pool) = config.pool.filter(|p| p.is_on()) else { return Ok(None) };
+    let image = match initial {
+        Initial::Zeros => None,
+        Initial::Own(_) => return Ok(None),
+        Initial::Image(image) => Some(image),
+    };
+    // What is impossible is refused later, when it is asked for.
+    let Ok(Sizes { accessible, max_pages, is_static, .. }) = Sizes::new(ty, config) else { return Ok(None) };
+    let capacity = if is_static { STATIC_CAPACITY } else { dynamic_capacity(ty, accessible, max_pages) };
+    if image.is_some_and(|i| i.mapped.end > accessible) {
+        return Err(MemoryError::Image { source: rustix::io::Errno::INVAL });
+    }
+    let shape = Shape { image: image.map(|i| i.id()), front, accessible, capacity, is_static };
+    let home = |shape| Home { pool: pool.clone(), shape, image: image.cloned() };
+    if let Some(slot) = pool.take(&shape) {
+        return Ok(Some((slot, home(shape))));
+    }
+    let (map, base, capacity) = if is_static {
+        let (map, base) = reserve_static(front, Some(pool))?;
+        (map, base, capacity)
+    } else {
+        reserve_dynamic(accessible, capacity, Some(pool))?
+    };
+    let open =
+        |range: Range<usize>| map.make_accessible(range).map_err(|source| MemoryError::Allocate { bytes: accessible as u64, source });
+    let (start, end) = (base - front, base + accessible);
+    let mut image_end = 0;
+    match image {
+        None => open(start..end)?,
+        Some(image) => {
+            let (file, place) = image.place(base);
+            open(start..place.start)?;
+            open(place.end..end)?;
+            image_end = place.end - base;
+            // SAFETY: the memory is being made, so that nobody holds references into it.
+            unsafe { map.replace_with_file(place, file, 0) }.map_err(|source| MemoryError::Image { source })?;
+        }
+    }
+    let huge = image_end.max(HUGE_FROM);
+    if huge < accessible {
+        map.advise_huge(base + huge..end);
+    }
+    Ok(Some((Slot { map, base }, home(Shape { capacity, ..shape }))))
 }
 
 /// A linear memory.
@@ -145,6 +242,21 @@ pub(crate) struct MemoryStorage {
     max_pages: u64,
     page_size_log2: u8,
     is_static: bool,
+    /// Whether active segments need not be written, since they were there from the beginning.
+    has_image: bool,
+    /// Where the mapping goes in the end; it is unmapped if there is nothing.
+    home: Option<Home>,
+    /// Whether it has grown.
+    has_grown: bool,
+}
+
+impl Drop for MemoryStorage {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let map = std::mem::replace(&mut self.map, Mmap::empty());
+            home.give_back(Slot { map, base: self.base }, self.accessible);
+        }
+    }
 }
 
 impl MemoryStorage {
@@ -154,35 +266,51 @@ impl MemoryStorage {
     }
 
     /// A memory of the initial size, zero but for its image.
-    pub(crate) fn new(ty: &MemoryType, config: &MemoryConfig, image: Option<MemoryImageSource<'_>>) -> Result<Self, MemoryError> {
-        Self::place(ty, config, image, None)
+    pub(crate) fn new(ty: &MemoryType, config: &MemoryConfig<'_>, image: Option<MemoryImageSource<'_>>) -> Result<Self, MemoryError> {
+        Self::place(ty, config, image.map_or(Initial::Zeros, Initial::Own), None)
     }
 
-    /// The same; a static memory comes to lie in the reservation, if there is one.
+    /// A memory of the initial size. A static one comes to lie in the reservation, if there is one, which was made for the same type,
+    /// configuration and contents.
     pub(crate) fn place(
         ty: &MemoryType,
-        config: &MemoryConfig,
-        image: Option<MemoryImageSource<'_>>,
+        config: &MemoryConfig<'_>,
+        initial: Initial<'_>,
         reservation: Option<Reservation>,
     ) -> Result<Self, MemoryError> {
-        let too_large =
-            || MemoryError::TooLarge { pages: ty.limits.min, page_size: 1 << ty.page_size_log2.min(63), limit: config.max_bytes };
-        let length = ty.min_bytes().filter(|b| *b <= config.max_bytes && ty.limits.min <= ty.max_pages()).ok_or_else(too_large)?;
-        let length = usize::try_from(length).map_err(|_| too_large())?;
-        let accessible = round_to_pages(length as u64).ok_or_else(too_large)?;
-        let max_pages = ty.max_pages().min(config.max_bytes >> ty.page_size_log2);
-        let is_static = Self::is_static_type(ty, config.static_memory);
-        let (map, base, capacity) = match (is_static, reservation) {
-            (true, reservation) => {
-                let Reservation { map, base } = reservation.map_or_else(|| Reservation::new(0), Ok)?;
-                (map, base, STATIC_CAPACITY)
-            }
-            (false, _) => reserve_dynamic(ty, accessible, max_pages)?,
+        let Sizes { length, accessible, max_pages, is_static } = Sizes::new(ty, config)?;
+        let page_size_log2 = ty.page_size_log2;
+        let made = |map, base, capacity, home: Option<Home>| {
+            // What was prepared has the image that it was prepared with.
+            let has_image = home.as_ref().map_or(!matches!(initial, Initial::Zeros), |h| h.image.is_some());
+            Self { map, base, capacity, accessible, length, max_pages, page_size_log2, is_static, has_image, home, has_grown: false }
         };
-        let memory = Self { map, base, capacity, accessible, length, max_pages, page_size_log2: ty.page_size_log2, is_static };
+        let (map, base, capacity) = match reservation {
+            Some(Reservation { slot: Slot { map, base }, home: Some(home) }) => {
+                return Ok(made(map, base, home.shape.capacity, Some(home)));
+            }
+            Some(Reservation { slot: Slot { map, base }, home: None }) => (map, base, STATIC_CAPACITY),
+            None => match prepared(0, ty, config, initial)? {
+                Some((Slot { map, base }, home)) => return Ok(made(map, base, home.shape.capacity, Some(home))),
+                None if is_static => {
+                    let (map, base) = reserve_static(0, config.pool)?;
+                    (map, base, STATIC_CAPACITY)
+                }
+                None => reserve_dynamic(accessible, dynamic_capacity(ty, accessible, max_pages), config.pool)?,
+            },
+        };
+        let memory = made(map, base, capacity, None);
+        let image = match initial {
+            Initial::Zeros => None,
+            Initial::Own(image) => Some(image),
+            // Images are of memories that are prepared.
+            Initial::Image(_) => return Err(MemoryError::Image { source: rustix::io::Errno::INVAL }),
+        };
         memory.fill(image)?;
         let image_end = image.map_or(0, |i| (i.target + i.size) as usize);
-        memory.prefer_huge(image_end.max(HUGE_FROM)..accessible);
+        if accessible >= HUGE_INITIALLY {
+            memory.prefer_huge(image_end.max(HUGE_FROM)..accessible);
+        }
         Ok(memory)
     }
 
@@ -221,6 +349,15 @@ impl MemoryStorage {
         }
     }
 
+    /// Has the kernel map what a memory grows by, if the program has used what it grew by the last time. An allocator that takes a
+    /// little more when it has nothing left uses it at once, and finding each page by a fault takes twice as long. The last page is left
+    /// to a fault: by it the next growth sees whether this one was used, so that a program that only grows takes no pages.
+    fn touch_ahead(&self, grown: Range<usize>) {
+        if self.has_grown && grown.len() <= SMALL_GROWTH && self.map.is_touched(self.base + grown.start - page_size()) {
+            self.map.populate_to_write(self.base + grown.start..self.base + grown.end - page_size());
+        }
+    }
+
     fn base_ptr(&self) -> *mut u8 {
         self.map.as_ptr().wrapping_add(self.base)
     }
@@ -245,6 +382,11 @@ impl MemoryStorage {
     #[cfg(test)]
     pub(crate) fn max_pages(&self) -> u64 {
         self.max_pages
+    }
+
+    /// Whether the active segments of the memory were in it from the beginning.
+    pub(crate) fn has_image(&self) -> bool {
+        self.has_image
     }
 
     /// Whether code without checks may access it.
@@ -277,7 +419,9 @@ impl MemoryStorage {
         if accessible > self.accessible {
             self.map.make_accessible(self.base + self.accessible..self.base + accessible).ok()?;
             self.prefer_huge(self.accessible.max(HUGE_FROM)..accessible);
+            self.touch_ahead(self.accessible..accessible);
             self.accessible = accessible;
+            self.has_grown = true;
         }
         self.length = bytes as usize;
         Some(old)
@@ -307,30 +451,43 @@ impl MemoryStorage {
 /// What a static memory can grow to.
 const STATIC_CAPACITY: usize = 4 << 30;
 
+/// Reserves address space; where there is none left, what the pool keeps has to go.
+fn reserve(total: usize, pool: Option<&Arc<Pool>>) -> rustix::io::Result<Mmap> {
+    match Mmap::reserve(total) {
+        Err(_) if pool.is_some_and(|p| p.clear()) => Mmap::reserve(total),
+        result => result,
+    }
+}
+
 /// Address space for a static memory: index and offset of 32 bits each, and the guards; and how far into it the memory begins, with
 /// `front` bytes between the guard and that place.
-fn reserve_static(front: usize) -> Result<(Mmap, usize), MemoryError> {
+fn reserve_static(front: usize, pool: Option<&Arc<Pool>>) -> Result<(Mmap, usize), MemoryError> {
     const GUARD: usize = MEMORY_GUARD as usize;
     // Reading 16 bytes at the greatest index and offset ends inside the guard behind the reservation.
     const _: () = assert!(MEMORY_GUARD >= 16 && STATIC_MEMORY_RESERVATION >= 2 * (u32::MAX as u64));
     let total = STATIC_MEMORY_RESERVATION as usize + BASE_ALIGNMENT + 2 * GUARD + front;
-    let map = Mmap::reserve(total).map_err(|source| MemoryError::ReserveStatic { bytes: total as u64, source })?;
+    let map = reserve(total, pool).map_err(|source| MemoryError::ReserveStatic { bytes: total as u64, source })?;
     let start = map.as_ptr().addr();
     let base = (start + GUARD + front).next_multiple_of(BASE_ALIGNMENT) - start;
     Ok((map, base))
 }
 
-/// Address space for a memory whose accesses are checked: as much as it is likely to grow to, less if there is less.
-fn reserve_dynamic(ty: &MemoryType, accessible: usize, max_pages: u64) -> Result<(Mmap, usize, usize), MemoryError> {
-    let guard = (MEMORY_GUARD as usize).max(page_size());
+/// What a memory whose accesses are checked is likely to grow to, and so what it reserves.
+fn dynamic_capacity(ty: &MemoryType, accessible: usize, max_pages: u64) -> usize {
     let wanted = if ty.memory64 { DYNAMIC_RESERVATION_64 } else { DYNAMIC_RESERVATION_32 };
     // A limited address space has to serve the other memories of the process, too.
     let allowed = rustix::process::getrlimit(rustix::process::Resource::As).current.map_or(u64::MAX, |limit| limit / 4);
     let max_bytes = max_pages.checked_shl(ty.page_size_log2.into()).filter(|b| b >> ty.page_size_log2 == max_pages).unwrap_or(u64::MAX);
-    let mut capacity = round_to_pages(wanted.min(allowed).min(max_bytes)).unwrap_or(0).max(accessible);
+    round_to_pages(wanted.min(allowed).min(max_bytes)).unwrap_or(0).max(accessible)
+}
+
+/// Address space for a memory whose accesses are checked: as much as that, less if there is less; and how far into it the memory
+/// begins, and what it can grow to.
+fn reserve_dynamic(accessible: usize, mut capacity: usize, pool: Option<&Arc<Pool>>) -> Result<(Mmap, usize, usize), MemoryError> {
+    let guard = (MEMORY_GUARD as usize).max(page_size());
     loop {
         let total = capacity.saturating_add(2 * guard);
-        match Mmap::reserve(total) {
+        match reserve(total, pool) {
             Ok(map) => return Ok((map, guard, capacity)),
             Err(source) if capacity == accessible => return Err(MemoryError::Reserve { bytes: total as u64, source }),
             Err(_) => capacity = (capacity / 2).next_multiple_of(page_size()).max(accessible),
@@ -413,6 +570,36 @@ mod tests {
             false
         };
         assert_eq!((asks(base), asks(base + HUGE_FROM)), (false, true));
+    }
+
+    #[test]
+    fn what_a_program_uses_of_its_growth_is_mapped_ahead() {
+        let pages = PAGE / page_size();
+        let resident =
+            |m: &MemoryStorage, range: Range<usize>| range.step_by(page_size()).filter(|at| m.map.is_touched(m.base + at)).count();
+        let touch = |m: &mut MemoryStorage, at: usize| {
+            // SAFETY: nobody else knows the memory.
+            let bytes = unsafe { m.bytes_mut() };
+            bytes[at] = 1;
+        };
+        let mut m = MemoryStorage::new(&ty(1, None), &MemoryConfig::default(), None).unwrap();
+        touch(&mut m, PAGE - 1);
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, PAGE..2 * PAGE), 0, "the first growth says nothing");
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, PAGE..3 * PAGE), 0, "nothing was used");
+        touch(&mut m, 3 * PAGE - 1);
+        m.grow(2).unwrap();
+        let ahead = resident(&m, 3 * PAGE..5 * PAGE);
+        // Old kernels do not map ahead.
+        assert!(ahead == 2 * pages - 1 || ahead == 0, "{ahead}");
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, 5 * PAGE..6 * PAGE), 0, "the last page was not used");
+        touch(&mut m, 6 * PAGE - 1);
+        m.grow(5).unwrap();
+        assert_eq!(resident(&m, 6 * PAGE..11 * PAGE), 0, "too much to be used at once");
+        // SAFETY: nobody writes.
+        assert!(unsafe { m.bytes() }.iter().map(|byte| usize::from(*byte)).sum::<usize>() == 3);
     }
 
     #[test]

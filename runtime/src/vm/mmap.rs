@@ -56,6 +56,13 @@ impl Mmap {
         Ok(map)
     }
 
+    /// Maps the first `len` bytes of a file for reading that nobody can change or truncate.
+    pub(crate) fn view(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
+        // SAFETY: without MAP_FIXED a new mapping takes addresses that nothing else uses.
+        let base = unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+        Ok(Self { base: base.cast(), len })
+    }
+
     /// First byte.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.base
@@ -98,6 +105,39 @@ impl Mmap {
         self.protect(range, MprotectFlags::READ | MprotectFlags::EXEC)
     }
 
+    /// Gives whole pages back: they read as what was mapped in their place in the beginning, zeros or the file's contents.
+    ///
+    /// # Safety
+    /// Nobody may hold references into these pages, or need what they hold.
+    pub(crate) unsafe fn discard(&self, range: Range<usize>) -> Result<()> {
+        let at = self.at(&range)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the pages belong to this mapping, and the caller answers for their contents.
+        unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxDontNeed) }
+    }
+
+    /// Makes whole pages inaccessible; they keep what they hold.
+    pub(crate) fn close(&self, range: Range<usize>) -> Result<()> {
+        self.protect(range, MprotectFlags::empty())
+    }
+
+    /// Puts inaccessible pages, which will be zero, in the place of others, and forgets all advice on them.
+    ///
+    /// # Safety
+    /// Nobody may hold references into these pages.
+    pub(crate) unsafe fn replace_with_nothing(&self, range: Range<usize>) -> Result<()> {
+        let at = self.at(&range)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: MAP_FIXED replaces only pages of this mapping (checked by `at`), to which the caller holds no references.
+        unsafe { rustix::mm::mmap_anonymous(at.cast(), range.len(), ProtFlags::empty(), flags) }?;
+        Ok(())
+    }
+
     /// Asks the kernel to map all of the range at once, instead of a few pages at each fault. Where it cannot (old
     /// kernels), faults do it.
     pub(crate) fn populate(&self, range: Range<usize>) {
@@ -107,6 +147,25 @@ impl Mmap {
             // SAFETY: the pages belong to this mapping, and populating does not change what they hold.
             let _ = unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxPopulateRead) };
         }
+    }
+
+    /// As [`populate`](Self::populate), for pages that are about to be written to.
+    pub(crate) fn populate_to_write(&self, range: Range<usize>) {
+        if let Ok(at) = self.at(&range)
+            && !range.is_empty()
+        {
+            // SAFETY: as for `populate`.
+            let _ = unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxPopulateWrite) };
+        }
+    }
+
+    /// Whether the page at `offset`, of no file, has been touched.
+    pub(crate) fn is_touched(&self, offset: usize) -> bool {
+        let Ok(at) = self.at(&(offset..offset + page_size())) else { return false };
+        let mut resident = 0_u8;
+        // SAFETY: the page belongs to this mapping, and the kernel writes one byte for one page.
+        let asked = unsafe { libc::mincore(at.cast(), page_size(), &raw mut resident) };
+        asked == 0 && resident & 1 != 0
     }
 
     /// Asks the kernel to back the range by huge pages where it has some. Where it cannot, pages are small.
