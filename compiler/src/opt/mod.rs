@@ -27,11 +27,6 @@ pub struct Passes {
     pub frame_locals: bool,
 }
 
-impl Passes {
-    /// None of them.
-    pub const NONE: Self = Self { wide_multiply: false, frame_locals: false };
-}
-
 impl Default for Passes {
     fn default() -> Self {
         Self { wide_multiply: true, frame_locals: true }
@@ -40,7 +35,7 @@ impl Default for Passes {
 
 impl Passes {
     /// None of them.
-    pub const NONE: Self = Self { wide_multiply: false };
+    pub const NONE: Self = Self { wide_multiply: false, frame_locals: false };
 
     /// What there is of them at this level of optimisation.
     pub(crate) fn at(self, level: crate::OptLevel) -> Self {
