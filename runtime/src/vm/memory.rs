@@ -2,9 +2,9 @@
 //! every address that code can form lies in the reservation, so that code needs no checks; a dynamic one reserves less,
 //! and code compares addresses with the current length. In both the base never moves: growth changes protections.
 //!
-//! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (the image of the artifact, if any, then zero pages) | the rest of
-//! the reservation | guard. An image that begins at 0 makes three kernel mappings of it, for neighbouring reservations
-//! share the inaccessible ones; an image further up makes a fourth.
+//! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (an image, if any, then zero pages) | the rest of
+//! the reservation | guard. Neighbouring reservations share the inaccessible mappings. The accessible part is one mapping if it has no image, or that of all
+//! instances; two or three if much of it has no data, or if it has the image of an artifact.
 //!
 //! Where the engine keeps memories (`pool.rs`), one of the same shape that was cleaned is taken first, and with it nothing is left to do.
 
