@@ -33,7 +33,7 @@ const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp-";
 
 /// The options of `wasmc run`.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct CacheOpts {
     /// Compile modules anew, and keep nothing of them for the next run.
     #[arg(long)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wasmc_runtime::{AsContext, CoreDump, Error, Trap};
 
 /// Options of core dumps.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct CoreDumpOpts {
     /// If the program traps, write its frames, memories and globals to FILE, as a wasm core dump for debuggers.
     #[arg(long, value_name = "FILE")]

@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 1 << 20;
 const MAX_LISTED: usize = 20;
 
 /// What is called instead of `_start`.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct InvokeOpts {
     /// Call this exported function with the arguments, and print its results, one a line. `_initialize` is called first, if
     /// there is one.

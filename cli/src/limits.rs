@@ -21,7 +21,7 @@ const UNITS: [(&str, u64); 7] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1)];
 
 /// The option.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct LimitOpts {
     /// Bound what the run may use; an unknown NAME lists all. Sizes can have a unit: memory=256MiB.
     #[arg(long, value_name = "NAME=VALUE")]

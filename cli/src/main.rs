@@ -12,6 +12,7 @@ mod invoke;
 mod limits;
 mod meter;
 mod options;
+mod pow;
 mod profile;
 mod report;
 mod spectre;
@@ -65,7 +66,11 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = match commands::run::parse(std::env::args_os()) {
+        Some(opts) => Ok(Cli { command: Command::Run(Box::new(opts)), quiet: false, verbose: false }),
+        None => Cli::try_parse(),
+    };
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are not errors; everything else is a usage error.

@@ -38,7 +38,7 @@ impl CompileOpts {
 }
 
 /// The options of `wasmc run`.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 #[command(next_help_heading = "Metering")]
 pub struct RunOpts {
     /// Stop the program with a trap when it has executed N instructions, or what costs as much. Artifacts have to be compiled with
@@ -57,10 +57,17 @@ pub struct RunOpts {
     threads: Mutex<Option<ThreadStats>>,
 }
 
+impl std::fmt::Debug for RunOpts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { fuel, costs, stats, threads: _ } = self;
+        f.debug_struct("RunOpts").field("fuel", fuel).field("costs", costs).field("stats", stats).finish_non_exhaustive()
+    }
+}
+
 /// What threads that have ended counted.
 type ThreadStats = Box<dyn Fn() -> Stats + Send + Sync>;
 
-#[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// A line for each figure.
     Text,

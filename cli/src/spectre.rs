@@ -4,15 +4,16 @@
 use wasmc_environ::Tunables;
 
 /// Mitigations of misspeculation.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct SpectreOpts {
     /// Mask the indices of tables, so that misspeculation does not read past them. Explicit checks of memories are masks anyway.
     #[arg(long, value_enum, value_name = "on|off", default_value = "on", hide_possible_values = true)]
     spectre_mitigations: Switch,
 }
 
-#[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Switch {
+    #[default]
     On,
     Off,
 }

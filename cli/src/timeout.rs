@@ -12,7 +12,7 @@ use wasmc_runtime::{Store, Timeout, Trap, TrapCode};
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The option.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct TimeoutOpts {
     /// End the run, with exit code 124, if it is not over after this time: 500ms, 2s, 1.5s, 1m, 1h. Compilation does not count.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

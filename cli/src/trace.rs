@@ -12,7 +12,7 @@ use wasmc_runtime::{CallPattern, CallTracer, Config, Module};
 use wasmc_wasi::Tracer;
 
 /// The options of `wasmc run`.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct TraceOpts {
     /// Print what the program does to standard error: `wasi`, its calls of WASI as strace would show them; `calls`, each call of a
     /// function, with the kind of code that it enters; `calls=PATTERN`, only of functions whose name, index or `module.name` matches

@@ -19,11 +19,16 @@ const PROGRAM: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_seek" (func $seek (param i32 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_filestat_get" (func $fstat (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fdstat (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 2)
     (data (i32.const 0) "\00\10\00\00\01\00\00\00\00\10\00\00\00\10\00\00")
     (data (i32.const 64) "page")
+    (data (i32.const 72) "none")
     (func (export "open") (result i32)
-        (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 0) (i64.const 6) (i64.const 0) (i32.const 0)
+        (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 0) (i64.const 0x200026) (i64.const 0) (i32.const 0)
             (i32.const 32)))
     (func (export "nothing") (param $n i32)
         (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
@@ -41,6 +46,23 @@ const PROGRAM: &str = r#"(module
             (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
     (func (export "fd_read, 4 KiB") (param $n i32)
         (loop (if (call $read (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 32)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_seek, fd_read") (param $n i32)
+        (loop
+            (if (call $seek (i32.const 4) (i64.const 0) (i32.const 0) (i32.const 40)) (then unreachable))
+            (if (call $read (i32.const 4) (i32.const 8) (i32.const 1) (i32.const 32)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_filestat_get") (param $n i32)
+        (loop (if (call $fstat (i32.const 4) (i32.const 128)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "fd_fdstat_get") (param $n i32)
+        (loop (if (call $fdstat (i32.const 4) (i32.const 128)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "path_filestat_get") (param $n i32)
+        (loop (if (call $stat (i32.const 3) (i32.const 1) (i32.const 64) (i32.const 4) (i32.const 128)) (then unreachable))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "and of no file") (param $n i32)
+        (loop (if (i32.ne (call $stat (i32.const 3) (i32.const 1) (i32.const 72) (i32.const 4) (i32.const 128)) (i32.const 44)) (then unreachable))
             (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
     (func (export "fd_pread, 4 KiB") (param $n i32)
         (loop (if (call $pread (i32.const 4) (i32.const 8) (i32.const 1) (i64.const 0) (i32.const 36)) (then unreachable))
@@ -95,9 +117,22 @@ fn main() -> wasmc_runtime::Result<()> {
         // SAFETY: as for `write`.
         std::hint::black_box(unsafe { libc::pread(page.as_raw_fd(), at.cast(), PAGE, 0) });
     };
+    // SAFETY: zeros are attributes.
+    let mut attributes = unsafe { std::mem::zeroed::<libc::stat>() };
+    let attributes = &raw mut attributes;
+    let fstat = || {
+        // SAFETY: the descriptor is open, and the kernel writes what it was given.
+        std::hint::black_box(unsafe { libc::fstat(page.as_raw_fd(), attributes) });
+    };
+    let directory = open(folder.path().to_str().unwrap_or_default(), false);
+    let stat = |name: &std::ffi::CStr| {
+        // SAFETY: as for `fstat`.
+        std::hint::black_box(unsafe { libc::fstatat(directory.as_raw_fd(), name.as_ptr(), attributes, 0) });
+    };
+    let (stat_page, stat_none) = (|| stat(c"page"), || stat(c"none"));
     let nothing = || std::hint::black_box(());
     let (write_byte, write_page) = (|| write(&null, 1), || write(&null, PAGE));
-    let native: [(&str, &dyn Fn()); 7] = [
+    let native: [(&str, &dyn Fn()); 12] = [
         ("nothing", &nothing),
         ("clock_time_get", &clock),
         ("args_sizes_get", &nothing),
@@ -105,6 +140,11 @@ fn main() -> wasmc_runtime::Result<()> {
         ("fd_write, 4 KiB", &write_page),
         ("fd_read, 4 KiB", &read),
         ("fd_pread, 4 KiB", &pread),
+        ("fd_seek, fd_read", &pread),
+        ("fd_filestat_get", &fstat),
+        ("fd_fdstat_get", &nothing),
+        ("path_filestat_get", &stat_page),
+        ("and of no file", &stat_none),
     ];
     println!("{:<20} {:>8} {:>8} {:>8} {:>6}", "ns a call", "native", "wasi", "more", "ratio");
     for (name, native) in native {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::errno::Errno;
+use crate::position::{Regular, Turn};
 use crate::preview1::Listing;
 use crate::stdio::Stream;
 use crate::types::{FdFlags, Rights};
@@ -32,7 +33,9 @@ const FIFO: u32 = 1 << 31;
 
 /// What a descriptor stands for.
 pub(crate) enum Object {
-    /// A regular file, a device, a pipe: whatever was opened by a path and is no directory.
+    /// A regular file that was opened by a path.
+    Regular(Regular),
+    /// A device, a pipe: whatever else was opened by a path and is no directory.
     File(OwnedFd),
     Directory(Directory),
     Socket(OwnedFd),
@@ -127,6 +130,7 @@ impl Descriptor {
     #[inline]
     pub(crate) fn host(&self) -> Option<BorrowedFd<'_>> {
         match &self.object {
+            Object::Regular(file) => Some(file.fd()),
             Object::File(fd) | Object::Socket(fd) => Some(fd.as_fd()),
             Object::Directory(directory) => Some(directory.fd.as_fd()),
             Object::Stream(stream) => stream.host(),
@@ -145,6 +149,11 @@ impl Descriptor {
     pub(crate) fn readable(&self) -> u64 {
         match &self.object {
             Object::Stream(Stream::Pipe(pipe)) => pipe.unread() as u64,
+            Object::Regular(file) => {
+                // How much there is from the host's position on is what the host says.
+                let turn = file.turn(false);
+                turn.show().and_then(|()| rustix::io::ioctl_fionread(file.fd())).unwrap_or(1)
+            }
             _ => self.host().and_then(|host| rustix::io::ioctl_fionread(host).ok()).unwrap_or(1),
         }
     }
@@ -164,7 +173,7 @@ impl Descriptor {
             Object::Directory(_) if !Rights::DIRECTORY.contains(right) => Errno::ISDIR,
             Object::Directory(_) => Errno::NOTCAPABLE,
             _ if !right.intersects(Rights::FILE.union(Rights::SOCKET)) => Errno::NOTDIR,
-            Object::File(_) | Object::Stream(_) if !Rights::FILE.contains(right) => Errno::NOTSOCK,
+            Object::Regular(_) | Object::File(_) | Object::Stream(_) if !Rights::FILE.contains(right) => Errno::NOTSOCK,
             // What POSIX says of reading what was opened for writing.
             _ if right.intersects(Rights::FD_READ | Rights::FD_WRITE) => Errno::BADF,
             Object::Socket(_) if right.intersects(Rights::FD_SEEK | Rights::FD_TELL) => Errno::SPIPE,
@@ -185,6 +194,17 @@ pub(crate) enum Held<'a> {
     Borrowed(&'a Descriptor),
     /// Another thread may close it; the host's descriptor lives until the call is over.
     Counted(Arc<Descriptor>),
+}
+
+impl Held<'_> {
+    /// The use of the position of a file that has one of its own.
+    #[inline]
+    pub(crate) fn turn(&self) -> Option<Turn<'_>> {
+        match &self.object {
+            Object::Regular(file) => Some(file.turn(matches!(self, Self::Borrowed(_)))),
+            _ => None,
+        }
+    }
 }
 
 impl Deref for Held<'_> {

@@ -39,6 +39,7 @@ mod host;
 mod limits;
 mod link;
 mod net;
+mod position;
 pub mod preview1;
 mod sandbox;
 mod stdio;

@@ -12,11 +12,16 @@ pub(crate) struct TestDir(PathBuf);
 
 impl TestDir {
     pub(crate) fn new() -> Self {
+        Self::within(&std::env::temp_dir()).unwrap()
+    }
+
+    /// In a directory that need not exist everywhere.
+    pub(crate) fn within(base: &Path) -> std::io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("wasmc-wasi-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
+        let path = base.join(name);
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -3,6 +3,9 @@
 
 mod auto;
 mod modules;
+mod quick;
+
+pub use quick::parse;
 
 use crate::exit::{ExitCode, usage, with_code};
 use crate::input::{self, Input};
@@ -27,7 +30,7 @@ use wasmc_runtime::{
 use wasmc_wasi::{BrokenPipe, BuildError, DEFAULT_MAX_THREADS, DirAccess, NetGrant, WasiCtx, WasiCtxBuilder, WasiThreads, needs_threads};
 
 /// Run an artifact or a module as a WASI program.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(
     override_usage = "wasmc run [OPTIONS] <FILE> [ARGS]...",
     after_help = "\
@@ -117,7 +120,7 @@ pub struct Opts {
     auto: auto::AutoOpts,
 }
 
-#[derive(Copy, Clone, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum TierOption {
     /// Compile in memory, then run native code.
     Compiled,

@@ -35,6 +35,12 @@ struct Session {
 
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
 
+impl Default for ProfileOpts {
+    fn default() -> Self {
+        Self { profile: None, profile_frequency: DEFAULT_FREQUENCY }
+    }
+}
+
 impl ProfileOpts {
     /// Whether there is to be a profile.
     pub fn wanted(&self) -> bool {

@@ -90,7 +90,7 @@ fn host_has(name: &str) -> Option<bool> {
 fn missing_cpu_features(needed: u64, available: Option<u64>) -> Vec<String> {
     let has = |name| match available {
         Some(bits) => feature_bit(name).is_some_and(|b| bits & b != 0),
-        None => host_has(name) == Some(true),
+        None => crate::vm::processor::is_known_to_have(name) || host_has(name) == Some(true),
     };
     let mut missing: Vec<String> = feature_names(needed).filter(|n| !has(n)).map(str::to_owned).collect();
     let unknown = needed & !low_bits(CPU_FEATURES.len());

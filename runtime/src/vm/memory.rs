@@ -22,8 +22,13 @@ use wasmc_environ::vmlayout::VMMemoryDefinition;
 const EXPLICIT_CHECKS_OPTION: &str = "--explicit-bounds";
 /// Bases are aligned for the huge pages of common hosts, so that a large memory can be backed by them.
 const BASE_ALIGNMENT: usize = 2 << 20;
-/// From here on a memory is backed by huge pages: programs that have grown so large use what they have.
+/// From here on a memory that grows is backed by huge pages: programs that have grown so large use what they have.
 pub(super) const HUGE_FROM: usize = 8 << 20;
+/// A memory that begins this large is too, from `HUGE_FROM` on. Below, it may just have a generous stack at its end, of which a huge
+/// page is cleared for a few bytes.
+const HUGE_INITIALLY: usize = 32 << 20;
+/// Growth by at most this much is taken for an allocator that will use it soon.
+const SMALL_GROWTH: usize = 256 << 10;
 /// What a dynamic memory reserves to grow into, if its type allows that much and the address space is not limited.
 const DYNAMIC_RESERVATION_32: u64 = 4 << 30;
 /// The same for 64-bit memories.
@@ -242,6 +247,8 @@ pub(crate) struct MemoryStorage {
     has_image: bool,
     /// Where the mapping goes in the end; it is unmapped if there is nothing.
     home: Option<Home>,
+    /// Whether it has grown.
+    has_grown: bool,
 }
 
 impl Drop for MemoryStorage {
@@ -277,7 +284,7 @@ impl MemoryStorage {
         let made = |map, base, capacity, home: Option<Home>| {
             // What was prepared has the image that it was prepared with.
             let has_image = home.as_ref().map_or(!matches!(initial, Initial::Zeros), |h| h.image.is_some());
-            Self { map, base, capacity, accessible, length, max_pages, page_size_log2, is_static, has_image, home }
+            Self { map, base, capacity, accessible, length, max_pages, page_size_log2, is_static, has_image, home, has_grown: false }
         };
         let (map, base, capacity) = match reservation {
             Some(Reservation { slot: Slot { map, base }, home: Some(home) }) => {
@@ -302,7 +309,9 @@ impl MemoryStorage {
         };
         memory.fill(image)?;
         let image_end = image.map_or(0, |i| (i.target + i.size) as usize);
-        memory.prefer_huge(image_end.max(HUGE_FROM)..accessible);
+        if accessible >= HUGE_INITIALLY {
+            memory.prefer_huge(image_end.max(HUGE_FROM)..accessible);
+        }
         Ok(memory)
     }
 
@@ -338,6 +347,15 @@ impl MemoryStorage {
     fn prefer_huge(&self, range: Range<usize>) {
         if !range.is_empty() {
             self.map.advise_huge(self.base + range.start..self.base + range.end);
+        }
+    }
+
+    /// Has the kernel map what a memory grows by, if the program has used what it grew by the last time. An allocator that takes a
+    /// little more when it has nothing left uses it at once, and finding each page by a fault takes twice as long. The last page is left
+    /// to a fault: by it the next growth sees whether this one was used, so that a program that only grows takes no pages.
+    fn touch_ahead(&self, grown: Range<usize>) {
+        if self.has_grown && grown.len() <= SMALL_GROWTH && self.map.is_touched(self.base + grown.start - page_size()) {
+            self.map.populate_to_write(self.base + grown.start..self.base + grown.end - page_size());
         }
     }
 
@@ -402,7 +420,9 @@ impl MemoryStorage {
         if accessible > self.accessible {
             self.map.make_accessible(self.base + self.accessible..self.base + accessible).ok()?;
             self.prefer_huge(self.accessible.max(HUGE_FROM)..accessible);
+            self.touch_ahead(self.accessible..accessible);
             self.accessible = accessible;
+            self.has_grown = true;
         }
         self.length = bytes as usize;
         Some(old)
@@ -551,6 +571,36 @@ mod tests {
             false
         };
         assert_eq!((asks(base), asks(base + HUGE_FROM)), (false, true));
+    }
+
+    #[test]
+    fn what_a_program_uses_of_its_growth_is_mapped_ahead() {
+        let pages = PAGE / page_size();
+        let resident =
+            |m: &MemoryStorage, range: Range<usize>| range.step_by(page_size()).filter(|at| m.map.is_touched(m.base + at)).count();
+        let touch = |m: &mut MemoryStorage, at: usize| {
+            // SAFETY: nobody else knows the memory.
+            let bytes = unsafe { m.bytes_mut() };
+            bytes[at] = 1;
+        };
+        let mut m = MemoryStorage::new(&ty(1, None), &MemoryConfig::default(), None).unwrap();
+        touch(&mut m, PAGE - 1);
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, PAGE..2 * PAGE), 0, "the first growth says nothing");
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, PAGE..3 * PAGE), 0, "nothing was used");
+        touch(&mut m, 3 * PAGE - 1);
+        m.grow(2).unwrap();
+        let ahead = resident(&m, 3 * PAGE..5 * PAGE);
+        // Old kernels do not map ahead.
+        assert!(ahead == 2 * pages - 1 || ahead == 0, "{ahead}");
+        m.grow(1).unwrap();
+        assert_eq!(resident(&m, 5 * PAGE..6 * PAGE), 0, "the last page was not used");
+        touch(&mut m, 6 * PAGE - 1);
+        m.grow(5).unwrap();
+        assert_eq!(resident(&m, 6 * PAGE..11 * PAGE), 0, "too much to be used at once");
+        // SAFETY: nobody writes.
+        assert!(unsafe { m.bytes() }.iter().map(|byte| usize::from(*byte)).sum::<usize>() == 3);
     }
 
     #[test]

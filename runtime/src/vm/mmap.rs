@@ -159,6 +159,25 @@ impl Mmap {
         }
     }
 
+    /// As [`populate`](Self::populate), for pages that are about to be written to.
+    pub(crate) fn populate_to_write(&self, range: Range<usize>) {
+        if let Ok(at) = self.at(&range)
+            && !range.is_empty()
+        {
+            // SAFETY: as for `populate`.
+            let _ = unsafe { rustix::mm::madvise(at.cast(), range.len(), Advice::LinuxPopulateWrite) };
+        }
+    }
+
+    /// Whether the page at `offset`, of no file, has been touched.
+    pub(crate) fn is_touched(&self, offset: usize) -> bool {
+        let Ok(at) = self.at(&(offset..offset + page_size())) else { return false };
+        let mut resident = 0_u8;
+        // SAFETY: the page belongs to this mapping, and the kernel writes one byte for one page.
+        let asked = unsafe { libc::mincore(at.cast(), page_size(), &raw mut resident) };
+        asked == 0 && resident & 1 != 0
+    }
+
     /// Asks the kernel to back the range by huge pages where it has some. Where it cannot, pages are small.
     pub(crate) fn advise_huge(&self, range: Range<usize>) {
         if let Ok(at) = self.at(&range)

@@ -16,6 +16,7 @@ pub(crate) mod libcalls;
 pub(crate) mod memory;
 pub(crate) mod mmap;
 pub(crate) mod pool;
+pub(crate) mod processor;
 pub(crate) mod profile;
 pub(crate) mod signals;
 pub(crate) mod stack;

@@ -1,7 +1,8 @@
 //! Reading, writing, seeking, synchronising, renumbering and closing descriptors.
 //!
 //! The data move straight between the host's descriptor and the program's memory: one system call and no copy, no
-//! allocation for lists of up to 16 buffers, `read` instead of `readv` for a list of one. The position is the kernel's.
+//! allocation for lists of up to 16 buffers, `read` instead of `readv` for a list of one. The position is the kernel's, or our own
+//! where nobody can tell the difference (see [`crate::position`]).
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
@@ -11,7 +12,7 @@ use rustix::io::Errno as HostErrno;
 use super::Exit;
 use crate::ctx::{BrokenPipe, WasiCtx};
 use crate::errno::Errno;
-use crate::fdtable::{Descriptor, Fds, Object};
+use crate::fdtable::{Descriptor, Fds, Held, Object};
 use crate::guest::{GuestMemory, Region, total};
 use crate::host;
 use crate::stdio::Stream;
@@ -108,7 +109,17 @@ fn quick<'a>(
         return Err(None);
     }
     let region = mem.iovec(iovs).map_err(|_| None)?;
-    call(descriptor.host().ok_or(None)?, region, offset).map_err(Some)
+    match &descriptor.object {
+        Object::Regular(file) => {
+            // Whoever has the table to himself has its positions to himself.
+            let turn = file.turn(true);
+            let own = if offset.is_none() { turn.position() } else { None };
+            let count = call(file.fd(), region, offset.or(own)).map_err(Some)?;
+            turn.advance(own, count);
+            Ok(count)
+        }
+        _ => call(descriptor.host().ok_or(None)?, region, offset).map_err(Some),
+    }
 }
 
 /// Reads into the program's list of buffers, at `offset` or where the position is.
@@ -151,11 +162,24 @@ fn read_any(
         Object::Stream(Stream::Pipe(pipe)) => pipe.read(&regions, !descriptor.flags().contains(FdFlags::NONBLOCK)),
         _ => {
             let host = descriptor.host().ok_or(Errno::BADF)?;
-            blocking_after(&descriptor, host, PollFlags::IN, failed, || host::read(host, &regions, offset))
+            at_position(&descriptor, offset, |at| {
+                blocking_after(&descriptor, host, PollFlags::IN, failed, || host::read(host, &regions, at))
+            })
         }
     };
     drop(regions);
     mem.write_size(nread, count? as u64)
+}
+
+/// Reads or writes at `offset`, or where the position is, which moves then.
+fn at_position(descriptor: &Held<'_>, offset: Option<u64>, call: impl FnOnce(Option<u64>) -> Result<usize, Errno>) -> Result<usize, Errno> {
+    if offset.is_some() {
+        return call(offset);
+    }
+    match descriptor.turn() {
+        Some(turn) => turn.transfer(call),
+        None => call(None),
+    }
 }
 
 /// Writes the program's list of buffers, at `offset` or where the position is.
@@ -204,7 +228,7 @@ fn write_any(
 
 fn write_regions(
     ctx: &WasiCtx,
-    descriptor: &Descriptor,
+    descriptor: &Held<'_>,
     regions: &[Region<'_>],
     offset: Option<u64>,
     failed: Option<HostErrno>,
@@ -213,10 +237,11 @@ fn write_regions(
     let result = match &descriptor.object {
         Object::Stream(Stream::Virtual(_)) if offset.is_some() => Err(Errno::SPIPE),
         Object::Stream(Stream::Virtual(stream)) => Stream::write(stream, regions),
-        _ => descriptor
-            .host()
-            .ok_or(Errno::BADF)
-            .and_then(|host| blocking_after(descriptor, host, PollFlags::OUT, failed, || host::write(host, regions, offset))),
+        _ => descriptor.host().ok_or(Errno::BADF).and_then(|host| {
+            at_position(descriptor, offset, |at| {
+                blocking_after(descriptor, host, PollFlags::OUT, failed, || host::write(host, regions, at))
+            })
+        }),
     };
     ctx.common.refund(charged, result.as_ref().map_or(0, |count| *count as u64));
     if result.is_ok() && descriptor.imitated().intersects(FdFlags::SYNC | FdFlags::RSYNC | FdFlags::DSYNC) {
@@ -321,8 +346,11 @@ pub fn fd_tell(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, offset: u6
 fn seek(ctx: &WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, to: SeekFrom, right: Rights, result: u64) -> Result<(), Errno> {
     let descriptor = ctx.fds.with(fd, right)?;
     mem.check(result, size_of::<u64>() as u64)?;
-    let host = descriptor.host().ok_or(Errno::SPIPE)?;
-    mem.write_u64(result, rustix::fs::seek(host, to)?)
+    let position = match descriptor.turn() {
+        Some(turn) => turn.seek(to, descriptor.flags())?,
+        None => rustix::fs::seek(descriptor.host().ok_or(Errno::SPIPE)?, to)?,
+    };
+    mem.write_u64(result, position)
 }
 
 /// Puts data and attributes on the device.

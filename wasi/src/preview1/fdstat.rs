@@ -1,6 +1,6 @@
 //! What a descriptor is: its flags and rights, its file's attributes, and the name under which it was preopened.
 //!
-//! Attributes are asked of the host each time; nothing is remembered that could be out of date.
+//! Attributes are asked of the host each time; nothing is remembered that could be out of date. What kind of file is open cannot.
 
 use std::num::NonZeroU64;
 
@@ -40,6 +40,7 @@ pub fn fd_fdstat_get(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, stat
     let mut flags = descriptor.flags();
     let file_type = match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) => FileType::Directory,
+        (Object::Regular(_), _) => FileType::RegularFile,
         (_, None) => FileType::Unknown,
         (object, Some(host)) => {
             let file_type = file_type(host, &rustix::fs::fstat(host)?);
@@ -73,6 +74,7 @@ pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u3
     let flags = FdFlags::from_bits(flags)?;
     let descriptor = ctx.fds.with(fd, Rights::FD_FDSTAT_SET_FLAGS)?;
     let sync = FdFlags::DSYNC | FdFlags::RSYNC | FdFlags::SYNC;
+    let turn = descriptor.turn();
     let mut imitated = (flags & sync).without(descriptor.flags().without(descriptor.imitated()));
     match (&descriptor.object, descriptor.host()) {
         (Object::Directory(_), _) | (_, None) => {}
@@ -83,7 +85,10 @@ pub fn fd_fdstat_set_flags(ctx: &mut WasiCtx, _mem: &mut GuestMemory<'_>, fd: u3
             }
             imitated |= flags & FdFlags::NONBLOCK;
         }
-        (Object::File(_) | Object::Socket(_), Some(host)) => {
+        (Object::Regular(_) | Object::File(_) | Object::Socket(_), Some(host)) => {
+            if let Some(turn) = turn.as_ref().filter(|_| flags.contains(FdFlags::APPEND)) {
+                turn.give_back()?;
+            }
             let mut native = OFlags::empty();
             native.set(OFlags::APPEND, flags.contains(FdFlags::APPEND));
             native.set(OFlags::NONBLOCK, flags.contains(FdFlags::NONBLOCK));

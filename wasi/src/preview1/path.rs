@@ -13,6 +13,7 @@ use crate::errno::Errno;
 use crate::fdtable::{Descriptor, Directory, Object};
 use crate::guest::GuestMemory;
 use crate::limits::PATH_BYTES;
+use crate::position::Regular;
 use crate::sandbox::{self, Entry};
 use crate::types::{FdFlags, LookupFlags, OpenFlags, Rights, size};
 
@@ -34,14 +35,9 @@ fn locate(ctx: &WasiCtx, directory: &Directory, path: &[u8]) -> Result<rustix::f
 }
 
 /// The name to act on directly when the last component need not be followed, or is no link.
-fn unfollowed<'a>(entry: Option<Entry<'a>>, follow: bool) -> Result<Option<(Entry<'a>, Option<Stat>)>, Errno> {
+fn unfollowed(entry: Option<Entry<'_>>, follow: bool) -> Result<Option<Entry<'_>>, Errno> {
     let Some(entry) = entry.filter(|entry| !entry.trailing_slash) else { return Ok(None) };
-    if !follow {
-        return Ok(Some((entry, None)));
-    }
-    let stat = entry.stat()?;
-    let link = HostType::from_raw_mode(stat.st_mode) == HostType::Symlink;
-    Ok((!link).then_some((entry, Some(stat))))
+    Ok((!follow || entry.file_type()? != HostType::Symlink).then_some(entry))
 }
 
 /// The attributes of what a path names.
@@ -50,11 +46,13 @@ pub(super) fn attributes(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, flags: u
     let path = &mem.path(path, path_len, ctx.common.limits.path_bytes)?;
     let directory = &ctx.fds.directory(fd, Rights::PATH_FILESTAT_GET)?;
     let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
-    match unfollowed(entry, follow)? {
-        Some((_, Some(stat))) => Ok(stat),
-        Some((entry, None)) => entry.stat(),
-        None => Ok(rustix::fs::fstat(locate(ctx, directory, path)?)?),
+    if let Some(entry) = entry.filter(|entry| !entry.trailing_slash) {
+        let stat = entry.stat()?;
+        if !follow || HostType::from_raw_mode(stat.st_mode) != HostType::Symlink {
+            return Ok(stat);
+        }
     }
+    Ok(rustix::fs::fstat(locate(ctx, directory, path)?)?)
 }
 
 /// Writes the attributes of what a path names.
@@ -98,7 +96,7 @@ pub fn path_filestat_set_times(
     let directory = &ctx.fds.writable_directory(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
     let entry = sandbox::entry(ctx.common.resolution, directory.fd.as_fd(), path)?;
     match unfollowed(entry, follow)? {
-        Some((entry, _)) => Ok(rustix::fs::utimensat(entry.directory(), entry.name, &times, AtFlags::SYMLINK_NOFOLLOW)?),
+        Some(entry) => Ok(rustix::fs::utimensat(entry.directory(), entry.name, &times, AtFlags::SYMLINK_NOFOLLOW)?),
         None => set_times_of_path(locate(ctx, directory, path)?.as_fd(), &times),
     }
 }
@@ -256,7 +254,8 @@ pub fn path_open(
                 rustix::fs::fcntl_setfl(&opened, host & OFlags::APPEND)?;
             }
             let refused = if read_only { Rights::FILE_MUTATION } else { Rights::NONE };
-            (Object::File(opened), Rights::FILE.without(refused), Rights::NONE)
+            let object = if kind == HostType::RegularFile { Object::Regular(Regular::new(opened)) } else { Object::File(opened) };
+            (object, Rights::FILE.without(refused), Rights::NONE)
         }
     };
     let mut descriptor = Descriptor::new(object, rights & wanted & granted, inheriting & granted, flags);

@@ -3,7 +3,7 @@
 use wasmc_runtime::{Config, Tier};
 
 /// Options of the tier.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct AutoOpts {
     /// With --tier auto: compile a function after this many calls and turns of its loops.
     #[arg(long, value_name = "N")]

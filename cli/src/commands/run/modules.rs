@@ -14,7 +14,7 @@ use wasmc_wasi::{WasiCtx, WasiCtxBuilder};
 const HOST_MODULES: [&str; 3] = ["wasi_snapshot_preview1", "wasi_unstable", "wasi"];
 
 /// Where imports come from, beside WASI.
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct ModuleOpts {
     /// Instantiate another file under NAME, to import from; `_initialize` is called if it is exported. Such modules may import
     /// from each other in any order, but not in a circle.
