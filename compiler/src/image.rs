@@ -111,13 +111,30 @@ mod tests {
             r#"(module (memory 4) (data (i32.const 0) "sparse"))"#,
             r#"(module (memory 1) (data (i32.const 65535) "ab"))"#,
             r#"(module (import "m" "g" (global i32)) (memory 1) (data (global.get 0) "ab"))"#,
-            // What traps before must not find what comes behind it.
-            r#"(module (memory 1) (table 1 funcref) (func $f) (elem (i32.const 1) $f) (data (i32.const 0) "dense enough to be an image"))"#,
-            r#"(module (import "m" "m" (memory 1)) (memory 1) (data (memory 0) (i32.const 65536) "a") (data (memory 1) (i32.const 0) "b"))"#,
         ] {
             let (_, i, _) = images(text);
             assert!(i.images.iter().all(Option::is_none), "{text}");
             assert!(i.bytes.is_empty());
+        }
+    }
+    /// Instantiation stops at a segment that traps, and what stands behind it must not be in the memory then.
+    #[test]
+    fn nothing_before_an_image_traps() {
+        let dense = |rest: &str| {
+            let data = "x".repeat(40_000);
+            images(&format!(r#"(module {rest} (memory $m 1) (table 1 funcref) (func $f) (data (memory $m) (i32.const 0) "{data}"))"#))
+                .1
+                .images
+        };
+        assert!(dense("").iter().any(Option::is_some));
+        assert!(dense("(elem (i32.const 0) $f)").iter().any(Option::is_some));
+        for rest in [
+            "(elem (i32.const 1) $f)",
+            r#"(import "m" "g" (global $g i32)) (elem (global.get $g) $f)"#,
+            r#"(import "m" "t" (table $t 1 funcref)) (elem (table $t) (i32.const 1) func $f)"#,
+            r#"(import "m" "m" (memory $other 1)) (data (memory $other) (i32.const 65536) "a")"#,
+        ] {
+            assert!(dense(rest).iter().all(Option::is_none), "{rest}");
         }
     }
 }

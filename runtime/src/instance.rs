@@ -5,9 +5,10 @@ use crate::Result;
 use crate::context::{AsContext, AsContextMut, StoreContextMut};
 use crate::error::{wrong_store, wrong_store_panic};
 use crate::extern_::{Export, Extern};
-use crate::func::{AnyHostFunc, ExitBinding, Func};
+use crate::func::{ExitBinding, Func};
 use crate::global::Global;
 use crate::instantiate::{self, Import};
+use crate::linker::Definition;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleInner};
 use crate::ops;
@@ -47,8 +48,8 @@ pub(crate) struct InstanceData {
     pub(crate) imported_tables: Vec<(*mut InstanceData, DefinedTableIndex)>,
     /// The types that the imported globals were made with, in the engine's type space.
     pub(crate) imported_globals: Vec<GlobalType>,
-    /// A bit for each data segment that was dropped (active ones are, after instantiation).
-    pub(crate) dropped_data: Vec<u64>,
+    /// The data segments that were dropped.
+    pub(crate) dropped_data: DroppedData,
     /// Elements of the passive segments, by `ElemIndex`; empty for the others and when dropped.
     pub(crate) elem_segments: Vec<Box<[u64]>>,
     /// If the module has no native code: how native code elsewhere calls its functions, by `FuncRefIndex`.
@@ -59,9 +60,19 @@ pub(crate) struct InstanceData {
     /// The host functions that it imports, bound to it so that their `Caller` is this instance. Reserved at once: never moves.
     pub(crate) bindings: Vec<ExitBinding>,
     /// Keeps the functions behind `bindings`, where nobody else does.
-    pub(crate) host_funcs: Vec<Arc<AnyHostFunc>>,
+    pub(crate) host_funcs: Option<Arc<[Definition]>>,
     /// The memory that is exported as `memory`, which host functions look for at each call; null if there is none.
     pub(crate) exported_memory: *mut VMMemoryDefinition,
+}
+
+/// Which data segments of an instance were dropped.
+pub(crate) enum DroppedData {
+    /// None yet.
+    None,
+    /// The active ones of its module, and no others: so it is after instantiation.
+    Active,
+    /// A bit for each that was.
+    These(Vec<u64>),
 }
 
 /// A memory that an instance defines.
@@ -132,10 +143,28 @@ pub(crate) unsafe fn instance(vmctx: *mut VMContextHead) -> *mut InstanceData {
 impl InstanceData {
     /// The bytes of a data segment; none if it was dropped.
     pub(crate) fn data_segment(&self, index: DataIndex) -> &[u8] {
-        if self.dropped_data[index.index() / 64] & (1 << (index.index() % 64)) != 0 {
-            return &[];
-        }
-        self.module.data(index)
+        let dropped = match &self.dropped_data {
+            DroppedData::None => false,
+            DroppedData::Active => self.module.active_data.contains(index),
+            DroppedData::These(segments) => segments[index.index() / 64] & (1 << (index.index() % 64)) != 0,
+        };
+        if dropped { &[] } else { self.module.data(index) }
+    }
+
+    /// Drops a data segment.
+    pub(crate) fn drop_data(&mut self, index: DataIndex) {
+        let active = &self.module.active_data;
+        let segments = match &mut self.dropped_data {
+            DroppedData::Active if active.contains(index) => return,
+            DroppedData::These(segments) => segments,
+            some => {
+                let all = if matches!(some, DroppedData::Active) { active.segments.to_vec() } else { vec![0; active.segments.len()] };
+                *some = DroppedData::These(all);
+                let DroppedData::These(segments) = some else { return };
+                segments
+            }
+        };
+        segments[index.index() / 64] |= 1 << (index.index() % 64);
     }
 
     /// Shows the collector all references that the instance holds.
@@ -231,7 +260,7 @@ impl Instance {
         let store = store.as_context_mut().raw();
         let imports: Vec<Import<'_>> = imports.iter().map(Import::Extern).collect();
         // SAFETY: the store is borrowed uniquely.
-        unsafe { instantiate::instantiate(store, module, &imports) }
+        unsafe { instantiate::instantiate(store, module, &imports, None) }
     }
 
     pub(crate) fn from_raw(store: StoreId, data: NonNull<InstanceData>) -> Self {

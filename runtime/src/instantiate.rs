@@ -10,8 +10,9 @@ use crate::exec::{self, Callee};
 use crate::extern_::Extern;
 use crate::fuel;
 use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
-use crate::instance::{Instance, InstanceData, InstanceMemory, vmctx_layout};
+use crate::instance::{DroppedData, Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::limiter::Resource;
+use crate::linker::Definition;
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
 use crate::registry::Registry;
@@ -42,11 +43,16 @@ pub(crate) enum Import<'a> {
     Host(&'a Arc<AnyHostFunc>),
 }
 
-/// Instantiates a module.
+/// Instantiates a module. `given` keeps the host functions among the imports, if there are any.
 ///
 /// # Safety
 /// `store` is alive and nobody holds a Rust reference into it; host functions are for stores with this type of data.
-pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, imports: &[Import<'_>]) -> Result<Instance> {
+pub(crate) unsafe fn instantiate(
+    store: *mut StoreOpaque,
+    module: &Module,
+    imports: &[Import<'_>],
+    given: Option<&Arc<[Definition]>>,
+) -> Result<Instance> {
     let module = &module.inner;
     // SAFETY: by the caller.
     unsafe {
@@ -78,6 +84,7 @@ pub(crate) unsafe fn instantiate(store: *mut StoreOpaque, module: &Module, impor
                 return Err(e);
             }
         };
+        (*this).host_funcs = given.cloned();
         if let Err(e) = define(this, imports) {
             let store = &mut *store;
             store.instances.pop();
@@ -289,7 +296,6 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         None => unsafe { alloc_zeroed(layout) }.cast::<VMContextHead>(),
     };
     ensure!(!vmctx.is_null(), "cannot allocate {} bytes for an instance: out of memory", layout.size());
-    let module_words = module.active_data.segments.len();
     let env = module.env.clone();
     let type_ids = module.type_ids.as_ptr();
     let data = InstanceData {
@@ -302,12 +308,12 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         imported_memories: Vec::new(),
         imported_tables: Vec::new(),
         imported_globals: Vec::new(),
-        dropped_data: vec![0; module_words],
+        dropped_data: DroppedData::None,
         elem_segments: vec![Box::default(); env.elements.len()],
         exit_contexts: Vec::new(),
         entries: Box::default(),
         bindings: Vec::new(),
-        host_funcs: Vec::new(),
+        host_funcs: None,
         exported_memory: std::ptr::null_mut(),
     };
     // SAFETY: by the caller; the `VMContext` was just made, and the module keeps its types.
@@ -372,8 +378,8 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
         for (import, wanted) in imports.iter().zip(&module.env.imports) {
             match import {
                 Import::Host(f) => {
-                    let host_funcs = &mut (*this).host_funcs;
-                    host_funcs.push((*f).clone());
+                    // Who gave the imports has given what keeps them, too.
+                    debug_assert!((*this).host_funcs.is_some());
                     bind_host(this, Arc::as_ptr(f).cast(), FuncIndex::from_u32(funcs), cost(wanted));
                     funcs += 1;
                 }
@@ -658,7 +664,7 @@ unsafe fn initialize(this: *mut InstanceData) -> Result<()> {
             }
         }
         if module.active_data.memories.iter().all(|m| in_image(this, *m)) {
-            (&mut (*this).dropped_data).copy_from_slice(&module.active_data.segments);
+            (*this).dropped_data = DroppedData::Active;
         } else {
             for (i, segment) in module.env.data.iter().enumerate() {
                 if let SegmentMode::Active { target, offset: at } = &segment.mode {

@@ -23,9 +23,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use wasmc_environ::types::{EntityType, FuncType};
 
+/// What a name stands for.
 #[derive(Clone)]
-enum Definition {
+pub(crate) enum Definition {
+    /// Something of a store.
     Extern(Extern),
+    /// A host function that is not bound to a store yet.
     Host(Arc<AnyHostFunc>),
     /// Host functions of different types, at least one, of which an import gets the one of its type.
     Overloads(Vec<Arc<AnyHostFunc>>),
@@ -305,7 +308,7 @@ impl<T: 'static> Linker<T> {
     /// An [`UnknownImport`] for what is not defined, and as [`Instance::new`].
     pub fn instantiate(&self, store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
         let imports = self.resolve(module, |item| type_in(&store, item))?;
-        instantiate(store, module, &imports)
+        instantiate(store, module, &imports.into())
     }
 
     /// Finds what a module imports, so that many instances of it need not look it up again.
@@ -383,8 +386,8 @@ fn taken(module: &str, name: &str) -> crate::Error {
     anyhow::anyhow!("`{module}`.`{name}` is defined twice; `Linker::allow_shadowing` lets the later definition win")
 }
 
-fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Module, imports: &[Definition]) -> Result<Instance> {
-    let imports: SmallVec<[Import<'_>; 16]> = imports
+fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Module, given: &Arc<[Definition]>) -> Result<Instance> {
+    let imports: SmallVec<[Import<'_>; 64]> = given
         .iter()
         .map(|d| match d {
             Definition::Extern(item) => Import::Extern(item),
@@ -395,7 +398,7 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
         .collect();
     let store = store.as_context_mut().raw();
     // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
-    unsafe { instantiate::instantiate(store, module, &imports) }
+    unsafe { instantiate::instantiate(store, module, &imports, Some(given)) }
 }
 
 /// The type of something, if it belongs to this store.

@@ -62,6 +62,11 @@ pub(crate) struct ActiveData {
 }
 
 impl ActiveData {
+    /// Whether a segment is one of them.
+    pub(crate) fn contains(&self, index: DataIndex) -> bool {
+        self.segments[index.index() / 64] & (1 << (index.index() % 64)) != 0
+    }
+
     fn of(env: &EnvModule) -> Self {
         let (mut segments, mut memories) = (vec![0; env.data.len().div_ceil(64)], BTreeSet::new());
         for (i, segment) in env.data.iter().enumerate() {

@@ -379,10 +379,7 @@ pub(crate) unsafe fn write_data(vmctx: *mut VMContextHead, memory: MemoryIndex, 
 /// `data.drop`.
 pub(crate) unsafe fn data_drop(vmctx: *mut VMContextHead, segment: DataIndex) {
     // SAFETY: see the file.
-    unsafe {
-        let dropped = &mut (*instance(vmctx)).dropped_data;
-        dropped[segment.index() / 64] |= 1 << (segment.index() % 64);
-    }
+    unsafe { (*instance(vmctx)).drop_data(segment) }
 }
 
 /// `table.grow`: the old size, or -1.

@@ -150,9 +150,10 @@ pub(crate) fn stack_pointer() -> usize {
 unsafe fn stack_for_entry(store: *mut StoreOpaque) -> Result<usize> {
     // SAFETY: the store is live; only its stack is borrowed, and nothing changes it meanwhile.
     match unsafe { &(*store).vm.stack } {
-        Some(stack) if stack.usable().contains(&stack_pointer()) => Ok(0),
+        // Nobody is on it, this thread neither.
         // SAFETY: as above.
         Some(stack) if !unsafe { (*store).vm.stack_in_use } => Ok(stack.top()),
+        Some(stack) if stack.usable().contains(&stack_pointer()) => Ok(0),
         // SAFETY: as above.
         _ => unsafe { prepare_stack(store) },
     }
@@ -174,6 +175,7 @@ unsafe fn prepare_stack(store: *mut StoreOpaque) -> Result<usize> {
     let top = stack.top();
     vm.context.host_stack_limit = stack.host_limit() as u64;
     vm.raise_stack = stack.raise_top();
+    vm.captured.get_or_insert_default();
     vm.stack = Some(stack);
     Ok(top)
 }
@@ -236,7 +238,7 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         compiler_fence(Ordering::SeqCst);
         (*vm).context.last_exit_fp = (*this).outer_exit_fp as u64;
         drop(inside);
-        if status == STATUS_TRAP && (*vm).captured.code.is_some() {
+        if status == STATUS_TRAP && (&(*vm).captured).as_ref().is_some_and(|c| c.code.is_some()) {
             backtrace::finish_trap(store);
         }
         status

@@ -31,8 +31,8 @@ pub(crate) fn backtrace(store: &StoreOpaque, at: Option<(usize, usize)>) -> Back
 pub(crate) fn finish_trap(store: *mut StoreOpaque) {
     // SAFETY: `activation::enter` holds the store alive, and no code runs in it now.
     let store = unsafe { &mut *store };
-    let Some(code) = store.vm.captured.code.take() else { return };
-    let captured = &store.vm.captured;
+    let Some(code) = store.vm.captured.as_mut().and_then(|c| c.code.take()) else { return };
+    let Some(captured) = &store.vm.captured else { return };
     let mut trace = Backtrace::default();
     if code == TrapCode::ArtifactChanged {
         // The tables that would say where are in the same file.

@@ -79,6 +79,11 @@ impl Image {
         fill: impl FnOnce(&File, u64) -> std::io::Result<()>,
     ) -> std::io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Files without a name count, too, and who exceeds the limit gets a signal.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| size as u64 > limit) {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Kernels before 6.3 do not know that flag.
         let fd = memfd_create(c"wasmc-memory", flags | MemfdFlags::NOEXEC_SEAL).or_else(|_| memfd_create(c"wasmc-memory", flags))?;

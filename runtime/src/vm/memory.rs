@@ -2,9 +2,9 @@
 //! every address that code can form lies in the reservation, so that code needs no checks; a dynamic one reserves less,
 //! and code compares addresses with the current length. In both the base never moves: growth changes protections.
 //!
-//! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (the image of the artifact, if any, then zero pages) | the rest of
-//! the reservation | guard. An image that begins at 0 makes three kernel mappings of it, for neighbouring reservations
-//! share the inaccessible ones; an image further up makes a fourth.
+//! Address space, low to high: guard | the instance's `VMContext`, if code reaches it and the memory by one address | accessible part (an image, if any, then zero pages) | the rest of
+//! the reservation | guard. Neighbouring reservations share the inaccessible mappings. The accessible part is one mapping if it has no image, or that of all
+//! instances; two or three if much of it has no data, or if it has the image of an artifact.
 //!
 //! Where the engine keeps memories (`pool.rs`), one of the same shape that was cleaned is taken first, and with it nothing is left to do.
 
@@ -142,7 +142,7 @@ impl Reservation {
     pub(crate) fn new(front: usize, ty: &MemoryType, config: &MemoryConfig<'_>, initial: Initial<'_>) -> Result<Self, MemoryError> {
         let allocate = |source| MemoryError::Allocate { bytes: front as u64, source };
         let pages = round_to_pages(front as u64).ok_or(allocate(rustix::io::Errno::NOMEM))?;
-        if let Some((slot, home)) = prepared(pages, ty, config, initial)? {
+        if let Some((slot, home)) = prepared(front, ty, config, initial)? {
             return Ok(Self { slot, home: Some(home) });
         }
         let (map, base) = reserve_static(pages, config.pool)?;
@@ -191,24 +191,25 @@ fn prepared(front: usize, ty: &MemoryType, config: &MemoryConfig<'_>, initial: I
     };
     // What is impossible is refused later, when it is asked for.
     let Ok(Sizes { accessible, max_pages, is_static, .. }) = Sizes::new(ty, config) else { return Ok(None) };
+    let Some(front_pages) = round_to_pages(front as u64) else { return Ok(None) };
     let capacity = if is_static { STATIC_CAPACITY } else { dynamic_capacity(ty, accessible, max_pages) };
     if image.is_some_and(|i| i.mapped.end > accessible) {
         return Err(MemoryError::Image { source: rustix::io::Errno::INVAL });
     }
-    let shape = Shape { image: image.map(|i| i.id()), front, accessible, capacity, is_static };
-    let home = |shape| Home { pool: pool.clone(), shape, image: image.cloned() };
+    let shape = Shape { image: image.map(|i| i.id()), front: front_pages, accessible, capacity, is_static };
+    let home = |shape| Home { pool: pool.clone(), shape, image: image.cloned(), front };
     if let Some(slot) = pool.take(&shape) {
         return Ok(Some((slot, home(shape))));
     }
     let (map, base, capacity) = if is_static {
-        let (map, base) = reserve_static(front, Some(pool))?;
+        let (map, base) = reserve_static(front_pages, Some(pool))?;
         (map, base, capacity)
     } else {
         reserve_dynamic(accessible, capacity, Some(pool))?
     };
     let open =
         |range: Range<usize>| map.make_accessible(range).map_err(|source| MemoryError::Allocate { bytes: accessible as u64, source });
-    let (start, end) = (base - front, base + accessible);
+    let (start, end) = (base - front_pages, base + accessible);
     let mut image_end = 0;
     match image {
         None => open(start..end)?,

@@ -6,6 +6,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A range of address space that belongs to nobody else.
 pub(crate) struct Mmap {
@@ -19,9 +20,18 @@ unsafe impl Send for Mmap {}
 // SAFETY: as above; the methods with `&self` only change protections of pages, and are unsafe where that can matter.
 unsafe impl Sync for Mmap {}
 
-/// Size of a page of the host.
+/// Size of a page of the host. Asked for once: the C library looks it up each time, which showed in calls and instantiations.
+#[inline]
 pub(crate) fn page_size() -> usize {
-    rustix::param::page_size()
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Ordering::Relaxed) {
+        0 => {
+            let size = rustix::param::page_size();
+            SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
 }
 
 /// `size` rounded up to whole pages of the host, if it can be expressed.

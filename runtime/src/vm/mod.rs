@@ -71,8 +71,9 @@ pub(crate) struct VmStore {
     pub(crate) pending: Option<crate::Error>,
     /// The buffer behind `context.tail.args`.
     pub(crate) tail_args: Vec<ValRaw>,
-    /// What the signal handler (or `raise`) saw of a trap, until the landing makes an error of it.
-    captured: Box<Captured>,
+    /// What the signal handler (or `raise`) saw of a trap, until the landing makes an error of it. Made with the stack: it is larger than
+    /// all else that a store has from the start.
+    captured: Option<Box<Captured>>,
     /// A copy or fill that the host does for compiled code.
     bytes: BytesInProgress,
     /// Handlers by return address, as far as they were looked for.
@@ -112,7 +113,7 @@ impl VmStore {
             reserved: Vec::new(),
             pending: None,
             tail_args: Vec::new(),
-            captured: Box::default(),
+            captured: None,
             bytes: BytesInProgress::default(),
             handlers: HandlerCache::default(),
             interrupt: InterruptState::new(),

@@ -86,12 +86,13 @@ impl Pool {
         Some(state.remove(at).slot)
     }
 
-    /// Takes a slot back that was used: `accessible` bytes of its memory are accessible by now.
-    pub(super) fn give_back(&self, shape: Shape, image: Option<&Image>, slot: Slot, accessible: usize) {
+    /// Takes a slot back that was used: `front` bytes in front of the memory may be other than zero, and `accessible` bytes of it are
+    /// accessible by now.
+    fn give_back(&self, shape: Shape, front: usize, image: Option<&Image>, slot: Slot, accessible: usize) {
         if !self.has_room(&shape, slot.map.range().len() as u64) {
             return;
         }
-        let cleaning = Cleaning { shape: &shape, image, slot: &slot, accessible, ask: self.ask };
+        let cleaning = Cleaning { shape: &shape, front, image, slot: &slot, accessible, ask: self.ask };
         let Some(resident) = cleaning.clean() else { return };
         cleaning.check();
         if resident > self.limits.resident {
@@ -160,6 +161,7 @@ impl State {
 
 struct Cleaning<'a> {
     shape: &'a Shape,
+    front: usize,
     image: Option<&'a Image>,
     slot: &'a Slot,
     accessible: usize,
@@ -177,8 +179,9 @@ impl Cleaning<'_> {
             // SAFETY: whoever used the pages is gone.
             unsafe { map.discard(base - front..base) }.ok()?;
         } else {
+            let used = self.front.min(*front);
             // SAFETY: the pages in front are accessible, and whoever used them is gone.
-            unsafe { map.as_ptr().add(base - front).write_bytes(0, *front) };
+            unsafe { map.as_ptr().add(base - used).write_bytes(0, used) };
             kept += front;
         }
         let looked = self.restore(&mut kept)?;
@@ -270,12 +273,14 @@ pub(super) struct Home {
     pub(super) pool: Arc<Pool>,
     pub(super) shape: Shape,
     pub(super) image: Option<Arc<Image>>,
+    /// Bytes in front of the memory that were used.
+    pub(super) front: usize,
 }
 
 impl Home {
     /// Gives the memory back, `accessible` bytes of which are accessible by now.
     pub(super) fn give_back(self, slot: Slot, accessible: usize) {
-        self.pool.give_back(self.shape, self.image.as_deref(), slot, accessible);
+        self.pool.give_back(self.shape, self.front, self.image.as_deref(), slot, accessible);
     }
 }
 

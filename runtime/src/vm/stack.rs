@@ -2,6 +2,7 @@
 //! guard, the host's reserve, the wasm part, a page of guard. Address space is reserved at once, pages come when they are touched, and
 //! stacks of dropped stores are kept for the next one, since most stores have the same size and live briefly.
 
+use super::mmap::page_size;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::ops::Range;
 use std::ptr::{null_mut, with_exposed_provenance_mut};
@@ -34,7 +35,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// A stack with `wasm_size` bytes for wasm code, rounded up to whole pages.
     pub(crate) fn new(wasm_size: u64) -> std::io::Result<Self> {
-        let page = rustix::param::page_size() as u64;
+        let page = page_size() as u64;
         let too_large = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
         let usable = wasm_size.checked_add(HOST_STACK_RESERVE).and_then(|n| n.checked_next_multiple_of(page)).ok_or_else(too_large)?;
         let around = 2 * STACK_GUARD + RAISE_STACK as u64 + page;
@@ -71,8 +72,9 @@ impl Stack {
     }
 
     /// Where the stack begins; it grows downwards from here.
+    #[inline]
     pub(crate) fn top(&self) -> usize {
-        self.base + self.size - rustix::param::page_size()
+        self.base + self.size - page_size()
     }
 
     /// The least stack pointer with which wasm code may be left.

@@ -83,6 +83,19 @@ impl Captured {
     }
 }
 
+impl VmStore {
+    /// Records a trap for the landing pad. Async-signal-safe. Whoever runs in the store has made its stack, and the room for this with it.
+    ///
+    /// # Safety
+    /// As `Captured::record`.
+    pub(super) unsafe fn capture(&mut self, code: TrapCode, pc: &[usize], fp: usize, end: usize) {
+        if let Some(captured) = &mut self.captured {
+            // SAFETY: by the caller.
+            unsafe { captured.record(self.stack.as_ref(), code, pc, fp, end) };
+        }
+    }
+}
+
 /// A walk over the frames of a native activation, outwards.
 pub(crate) struct Frames {
     /// Where the next step reads: at it are the caller's frame pointer and the return address.
@@ -279,7 +292,7 @@ unsafe fn end_bytes(vm: &mut VmStore, activation: *mut Activation, registers: &m
     // SAFETY: the stub that called has a frame at `fp`. What the host does with the pinned register until it returns is its own affair, so
     // it gets back what the code had in it.
     unsafe {
-        vm.captured.record(vm.stack.as_ref(), code, &[], fp, (*activation).fp);
+        vm.capture(code, &[], fp, (*activation).fp);
         registers.set_pinned(fuel);
         registers.land(activation, STATUS_TRAP);
     }
@@ -300,7 +313,7 @@ unsafe fn end(vm: &mut VmStore, activation: *mut Activation, registers: &mut Reg
         };
         let first = [pc, caller.unwrap_or(0)];
         let first = &first[..1 + usize::from(caller.is_some())];
-        vm.captured.record(vm.stack.as_ref(), code, first, fp, (*activation).fp);
+        vm.capture(code, first, fp, (*activation).fp);
         registers.land(activation, STATUS_TRAP);
     }
 }

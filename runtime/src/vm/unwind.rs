@@ -92,7 +92,7 @@ pub(crate) unsafe extern "C" fn raise(context: *mut VMStoreContext, status: u64)
         }
         if vm.pending.is_none() {
             let code = vm.overflow_code();
-            vm.captured.record(vm.stack.as_ref(), code, &[], exit_fp, (*activation).fp);
+            vm.capture(code, &[], exit_fp, (*activation).fp);
         }
         land(activation, STATUS_TRAP)
     }
