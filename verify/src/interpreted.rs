@@ -7,7 +7,7 @@ use wasmc_environ::Module;
 use wasmc_environ::artifact::{FUNC_COMPILED, SectionKind};
 use wasmc_environ::decode::decode_and_validate;
 use wasmc_environ::features::Features;
-use wasmc_environ::scan::closed_tables_of;
+use wasmc_environ::scan::add_facts_of_bodies;
 use wasmc_runtime::ArtifactContents;
 
 /// Whether interpreted functions, if there are any, are valid, and of the module that the metadata describes.
@@ -20,7 +20,7 @@ pub fn check(contents: &ArtifactContents, module: &Module) -> Result<(), Finding
     let invalid = |e| finding(format!("functions are interpreted, but the module in the artifact is not valid: {e}"));
     // Whichever proposals: the interpreter has them all, and what is valid with some is valid with all.
     let mut decoded = decode_and_validate(wasm, &Features::all()).map_err(invalid)?;
-    decoded.closed_tables = closed_tables_of(&decoded, wasm).map_err(invalid)?;
+    add_facts_of_bodies(&mut decoded, wasm).map_err(invalid)?;
     if decoded == *module {
         Ok(())
     } else {

@@ -79,15 +79,24 @@ fn fits(program: &Program<'_>, sub: ValType, sup: ValType) -> bool {
     }
 }
 
+/// Whether there is no reference of a type but null.
+fn only_null(ty: ValType) -> bool {
+    matches!(ty, ValType::Ref(r) if r.heap == HeapType::NoFunc)
+}
+
 /// Whether an expression gives a value of a type.
 fn gives(program: &Program<'_>, expression: &ConstExpr, wanted: ValType) -> bool {
-    let Ty::Func(wanted) = Ty::of(program.module, wanted) else { return true };
+    let module = program.module;
+    let Ty::Func(ty) = Ty::of(module, wanted) else { return true };
     match expression.ops.last() {
-        Some(ConstOp::RefFunc(f)) => program.is_subtype(program.canonical(program.module.functions[f.index()]), wanted),
-        Some(ConstOp::GlobalGet(g)) => {
-            matches!(Ty::of(program.module, program.module.globals[g.index()].content), Ty::Func(ty) if program.is_subtype(ty, wanted))
-        }
         Some(ConstOp::RefNull(_)) => true,
+        Some(ConstOp::RefFunc(f)) => !only_null(wanted) && program.is_subtype(program.canonical(module.functions[f.index()]), ty),
+        Some(ConstOp::GlobalGet(g)) => {
+            let global = module.globals[g.index()];
+            // What cannot change is null for ever.
+            (only_null(global.content) && !global.mutable)
+                || (!only_null(wanted) && matches!(Ty::of(module, global.content), Ty::Func(from) if program.is_subtype(from, ty)))
+        }
         _ => false,
     }
 }

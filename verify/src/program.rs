@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use wasmc_environ::artifact::*;
 use wasmc_environ::module::ElementItems;
-use wasmc_environ::types::AbiSignature;
+use wasmc_environ::types::{AbiSignature, HeapType, ValType};
 use wasmc_environ::{FuncIndex, Module, TableIndex, TypeIndex};
 use wasmc_runtime::ArtifactContents;
 
@@ -251,7 +251,7 @@ impl<'a> Program<'a> {
     /// The type of a table's elements, if they are functions.
     pub fn element_type(&self, table: u32) -> Option<Ty> {
         let ty = self.module.tables.get(TableIndex::from_u32(table).index())?;
-        Some(Ty::of(self.module, wasmc_environ::types::ValType::Ref(ty.element)))
+        Some(Ty::of(self.module, ValType::Ref(ty.element)))
     }
 
     /// Whether a table may hold elements of a type.
@@ -262,11 +262,11 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// The types of a segment's elements, which exists.
+    /// The types of the elements of a segment, which exists; of those that can only be null, none.
     pub fn segment_types(&self, segment: u32) -> impl Iterator<Item = Ty> {
         let (functions, ty) = match &self.module.elements[segment as usize].items {
             ElementItems::Functions(functions) => (&functions[..], None),
-            ElementItems::Expressions(ty, _) => (&[][..], Some(Ty::of(self.module, wasmc_environ::types::ValType::Ref(*ty)))),
+            ElementItems::Expressions(ty, _) => (&[][..], (ty.heap != HeapType::NoFunc).then(|| Ty::of(self.module, ValType::Ref(*ty)))),
         };
         functions.iter().map(|f| Ty::Func(self.canonical(self.module.functions[f.index()]))).chain(ty)
     }

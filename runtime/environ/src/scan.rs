@@ -35,21 +35,31 @@ pub fn touched_tables(body: &FunctionBody<'_>) -> Result<Vec<TableIndex>, Decode
     Ok(touched)
 }
 
-/// The closed tables of a decoded module, by `TableIndex`, from all its bodies.
+/// Sets what a decoded module has from its bodies, as the compiler does: its closed tables, and the functions of which a reference can
+/// exist.
 ///
 /// # Errors
 /// If a body is malformed.
-pub fn closed_tables_of(module: &Module, wasm: &[u8]) -> Result<Vec<Option<ClosedTable>>, DecodeError> {
-    let mut touched = vec![false; module.tables.len()];
+pub fn add_facts_of_bodies(module: &mut Module, wasm: &[u8]) -> Result<(), DecodeError> {
+    let (mut touched, mut mentioned) = (vec![false; module.tables.len()], Vec::new());
     for range in &module.bodies {
-        let body = wasm.get(range.start as usize..range.end as usize).unwrap_or_default();
-        for table in touched_tables(&FunctionBody::new(BinaryReader::new(body, range.start)))? {
+        let bytes = wasm.get(range.start as usize..range.end as usize).unwrap_or_default();
+        let body = FunctionBody::new(BinaryReader::new(bytes, range.start));
+        for table in touched_tables(&body)? {
             if let Some(touched) = touched.get_mut(table.index()) {
                 *touched = true;
             }
         }
+        let mut reader = body.get_operators_reader()?;
+        while !reader.eof() {
+            if let Operator::RefFunc { function_index } = reader.read()? {
+                mentioned.push(FuncIndex::from_u32(function_index));
+            }
+        }
     }
-    Ok(closed_tables(module, |table| touched.get(table.index()).is_none_or(|touched| *touched)))
+    module.closed_tables = closed_tables(module, |table| touched.get(table.index()).is_none_or(|touched| *touched));
+    module.escaping = escaping(module, mentioned);
+    Ok(())
 }
 
 /// The closed tables of a module, by `TableIndex`, where `touched` says which tables its instructions observe.
