@@ -224,13 +224,15 @@ impl<'a> World<'a> {
     /// A value of a kind, owned; seldom of another.
     fn value(&self, kind: u8) -> wasm_val_t {
         let kind = if self.byte() == 254 { [0, 1, 2, 3, 128, 129, 130, 7][self.below(8)] } else { kind };
+        if kind < 128 {
+            return wasm_val_t { kind, of: Of { i64: i64::from(self.byte()) - 2 } };
+        }
         // SAFETY: the reference is one, or null.
-        let of = match kind {
-            128.. if kind == 129 => Of { r#ref: unsafe { wasm_ref_copy(wasm_func_as_ref(self.pick(|r| wasm_ref_as_func(r)))) } },
-            128.. => Of { r#ref: unsafe { wasm_ref_copy(self.reference()) } },
-            _ => Of { i64: i64::from(self.byte()) - 2 },
+        let r#ref = unsafe {
+            let original = if kind == 129 { wasm_func_as_ref(self.pick(|r| wasm_ref_as_func(r))) } else { self.reference() };
+            wasm_ref_copy(original)
         };
-        wasm_val_t { kind, of }
+        wasm_val_t { kind, of: Of { r#ref } }
     }
 
     fn value_type(&self) -> *mut wasm_valtype_t {
