@@ -693,7 +693,8 @@ unsafe fn in_image(this: *mut InstanceData, memory: MemoryIndex) -> bool {
     // SAFETY: by the caller, `this` is an instance that has its memories.
     unsafe {
         let index = (*Arc::as_ptr(&(*this).module)).env.defined_memory(memory);
-        let own = index.and_then(|i| (&(*this).memories).get(i.index()));
+        let memories = &(*this).memories;
+        let own = index.and_then(|i| memories.get(i.index()));
         matches!(own, Some(InstanceMemory::Own(memory)) if memory.has_image())
     }
 }

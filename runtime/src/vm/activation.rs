@@ -238,8 +238,11 @@ pub(crate) unsafe fn enter(store: *mut StoreOpaque, entry: *const u8, code: *con
         compiler_fence(Ordering::SeqCst);
         (*vm).context.last_exit_fp = (*this).outer_exit_fp as u64;
         drop(inside);
-        if status == STATUS_TRAP && (&(*vm).captured).as_ref().is_some_and(|c| c.code.is_some()) {
-            backtrace::finish_trap(store);
+        if status == STATUS_TRAP {
+            let captured = &(*vm).captured;
+            if captured.as_ref().is_some_and(|c| c.code.is_some()) {
+                backtrace::finish_trap(store);
+            }
         }
         status
     }

@@ -164,15 +164,15 @@ impl Source<'_> {
             Code::None => None,
         };
         let made = match artifact {
-            Some(image) => self.from_artifact(index, image),
+            Some(image) => self.of_artifact(index, image),
             None if segments_can_trap(self.env) => return None,
-            None => self.from_segments(index, plan(self.env, index)?),
+            None => self.of_segments(index, plan(self.env, index)?),
         };
         // Without one, instances are made as the first one was.
         made.inspect_err(|e| tracing::debug!("no image for memory {index}: {e}")).ok().flatten()
     }
 
-    fn from_segments(&self, index: DefinedMemoryIndex, plan: ImagePlan) -> std::io::Result<Option<Image>> {
+    fn of_segments(&self, index: DefinedMemoryIndex, plan: ImagePlan) -> std::io::Result<Option<Image>> {
         if plan.range.end - plan.range.start > MAX_SPARSE.max(plan.data.saturating_mul(4)) {
             return Ok(None);
         }
@@ -184,7 +184,7 @@ impl Source<'_> {
         })
     }
 
-    fn from_artifact(&self, index: DefinedMemoryIndex, image: MemoryImageSource<'_>) -> std::io::Result<Option<Image>> {
+    fn of_artifact(&self, index: DefinedMemoryIndex, image: MemoryImageSource<'_>) -> std::io::Result<Option<Image>> {
         let MemoryImageSource { bytes, size, target } = image;
         self.image(index, target..target + size, |file, shift| match bytes {
             ImageBytes::Memory(bytes) => file.write_all_at(bytes, target.wrapping_add(shift)),

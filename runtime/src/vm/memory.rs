@@ -223,7 +223,7 @@ fn prepared(front: usize, ty: &MemoryType, config: &MemoryConfig<'_>, initial: I
         }
     }
     let huge = image_end.max(HUGE_FROM);
-    if huge < accessible {
+    if accessible >= HUGE_INITIALLY && huge < accessible {
         map.advise_huge(base + huge..end);
     }
     Ok(Some((Slot { map, base }, home(Shape { capacity, ..shape }))))
