@@ -171,6 +171,22 @@ fn every_option() {
     }
 }
 
+/// Memories of a constant size into which an access goes at one address or at none: found by fuzzing. Compared with 0, an index that is a
+/// count of zeros became a test of a bit.
+#[test]
+fn memories_of_next_to_nothing() {
+    for (memory, load) in
+        [("0 0", "i32.load"), ("0 0", "i32.load8_u"), ("4 4 (pagesize 1)", "i32.load"), ("5 5 (pagesize 1)", "i32.load offset=1")]
+    {
+        let wasm =
+            text(&format!("(module (memory {memory}) (func (export \"f\") (param i32) (result i32) ({load} (i32.ctz (local.get 0)))))"));
+        for (name, options) in variants() {
+            let options = CompileOptions { tunables: Tunables { static_memory: false, ..options.tunables }, ..options };
+            assert_eq!(problem(&compile(&wasm, &options)), None, "{memory}, {load}, {name}");
+        }
+    }
+}
+
 /// The programs and scripts that other tests use, and those of the shared corpus if it is there.
 #[test]
 fn programs() {

@@ -21,8 +21,9 @@ impl FuncTranslator<'_, '_> {
         let ty = *self.memory_type(memory);
         let (extent, overflow) = offset.overflowing_add(u64::from(bytes));
         let base = self.memory_base(memory);
-        if overflow {
-            // No memory is that large: always outside.
+        let most = ty.limits.max.and_then(|max| max.checked_mul(1 << ty.page_size_log2));
+        if overflow || most.is_some_and(|most| extent > most) {
+            // The memory is never that large: always outside.
             let always = self.builder.ins().iconst(types::I8, 1);
             self.trap_if(always, TrapCode::MemoryOutOfBounds);
             return (base, 0.into());
@@ -30,8 +31,9 @@ impl FuncTranslator<'_, '_> {
         // In this order, the conditional move reads the carry alone, which takes one micro-operation instead of two.
         let outside = if ty.page_size_log2 == PAGE_LOG2 && extent <= MEMORY_GUARD {
             self.builder.ins().icmp(IntCC::UnsignedLessThan, length, index)
-        } else if ty.min_bytes().is_some_and(|least| extent <= least) {
-            // A memory never shrinks, so the difference does not wrap.
+        } else if ty.min_bytes().is_some_and(|least| extent < least) {
+            // A memory never shrinks, so the difference does not wrap. Nor is it a constant 0, with which the comparison would become
+            // something else, depending on the index, and could not be proved any more.
             let extent = self.builder.ins().iconst(types::I64, extent as i64);
             let limit = self.builder.ins().isub(length, extent);
             self.builder.ins().icmp(IntCC::UnsignedLessThan, limit, index)
