@@ -171,6 +171,26 @@ fn every_option() {
     }
 }
 
+/// Calls of one entry with several types: behind the first, which traps or not, the others are checked as well. Found by fuzzing.
+#[test]
+fn one_entry_with_several_types() {
+    let wasm = text(
+        "(module (type $a (func (result f64))) (type $b (func (param f64 f32) (result i32))) (table 9 funcref)
+            (elem (i32.const 0) func $f $g)
+            (func $f (type $a) (f64.const 1))
+            (func $g (type $b) (i32.const 2))
+            (func (export \"f\") (param i32) (result f64)
+                (drop (call_indirect (type $b) (f64.const 1) (f32.const 2) (local.get 0)))
+                (return_call_indirect (type $a) (local.get 0)))
+            (func (export \"g\") (param i32) (result i32)
+                (drop (call_indirect (type $a) (local.get 0)))
+                (return_call_indirect (type $b) (f64.const 1) (f32.const 2) (local.get 0))))",
+    );
+    for (name, options) in variants() {
+        assert_eq!(problem(&compile(&wasm, &options)), None, "{name}");
+    }
+}
+
 /// Memories of a constant size into which an access goes at one address or at none: found by fuzzing. Compared with 0, an index that is a
 /// count of zeros became a test of a bit.
 #[test]

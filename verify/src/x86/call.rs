@@ -39,7 +39,8 @@ impl Prover<'_> {
         let wrong = || Err("a call with another hidden parameter than the code's".to_owned());
         match code.kind {
             Kind::CodeOf(of, known) => {
-                let checked = s.facts.iter().find_map(|f| match f {
+                // The check that was made last. Where an earlier one says something else, nothing gets here.
+                let checked = s.facts.iter().rev().find_map(|f| match f {
                     Fact::Typed(sym, ty) if *sym == of && of != 0 => Some(*ty),
                     _ => None,
                 });
@@ -54,7 +55,7 @@ impl Prover<'_> {
                 if max >= closed.len {
                     return Err("a call through a closed table without a check of the index".into());
                 }
-                let ty = s.facts.iter().find_map(|f| match f {
+                let ty = s.facts.iter().rev().find_map(|f| match f {
                     Fact::EntryTyped(t, sym, ty) if (*t, *sym) == (table, index) && index != 0 => Some(*ty),
                     _ => None,
                 });
