@@ -7,6 +7,7 @@ use wasmc_compiler::{CompileError, CompileOptions, Cpu, Inlining, Interpret, Opt
 use wasmc_environ::Tunables;
 use wasmc_environ::decode::decode_and_validate;
 use wasmc_environ::features::{Feature, Features};
+use wasmc_environ::types::{CompositeType, HeapType, ValType};
 use wasmc_runtime::{ArtifactContents, Config, Engine, Module, Tier};
 
 /// An engine that interprets, with every proposal.
@@ -134,6 +135,18 @@ fn options(input: &mut Input<'_>) -> CompileOptions<'static> {
     }
 }
 
+/// Whether the verifier refuses an artifact for the one thing that it is known to refuse though it is right (docs/verify.md): a type of
+/// functions that overrides a `nullfuncref` by another type of references.
+fn is_known_refusal(problem: &str, contents: &ArtifactContents<'_>) -> bool {
+    let is_null = |ty: &ValType| matches!(ty, ValType::Ref(r) if r.heap == HeapType::NoFunc);
+    let mentions_null = |ty: &CompositeType| match ty {
+        CompositeType::Func(f) => f.params.iter().chain(&f.results).any(is_null),
+        _ => false,
+    };
+    problem.ends_with("is said to be a subtype of one that it does not fit")
+        && contents.meta().is_ok_and(|meta| meta.module.types.iter().any(|ty| mentions_null(&ty.composite)))
+}
+
 /// A module is compiled if it is valid, under any options; the artifact makes sense, is proved to stay in its sandbox, and has the same
 /// bytes with more threads.
 pub fn compile(bytes: &[u8]) {
@@ -159,6 +172,7 @@ pub fn compile(bytes: &[u8]) {
     contents.meta().unwrap_or_else(|e| panic!("the artifact makes no sense: {e}"));
     if contents.target().starts_with("x86_64")
         && let Err(e) = wasmc_verify::verify(&artifact.bytes)
+        && !is_known_refusal(&e.to_string(), &contents)
     {
         panic!("the artifact is not proved: {e}");
     }
