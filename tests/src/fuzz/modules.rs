@@ -137,12 +137,9 @@ fn options(input: &mut Input<'_>) -> CompileOptions<'static> {
 
 /// Whether the verifier refuses an artifact for the one thing that it is known to refuse though it is right (docs/verify.md): a type of
 /// functions that overrides a `nullfuncref` by another type of references.
-fn is_known_refusal(problem: &str, contents: &ArtifactContents<'_>) -> bool {
+fn is_known_refusal(problem: &str, contents: &ArtifactContents) -> bool {
     let is_null = |ty: &ValType| matches!(ty, ValType::Ref(r) if r.heap == HeapType::NoFunc);
-    let mentions_null = |ty: &CompositeType| match ty {
-        CompositeType::Func(f) => f.params.iter().chain(&f.results).any(is_null),
-        _ => false,
-    };
+    let mentions_null = |CompositeType::Func(f): &CompositeType| f.params.iter().chain(&f.results).any(is_null);
     problem.ends_with("is said to be a subtype of one that it does not fit")
         && contents.meta().is_ok_and(|meta| meta.module.types.iter().any(|ty| mentions_null(&ty.composite)))
 }
