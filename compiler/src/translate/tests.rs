@@ -248,7 +248,7 @@ fn memory_accesses() {
 /// A comparison and a conditional move an access, whatever the offset; only a sum that wraps traps by itself.
 #[test]
 fn checked_memory() {
-    for (memory, index) in [("i64 1", "i64"), ("1 (pagesize 1)", "i32"), ("i64 2 2 (pagesize 1)", "i64")] {
+    for (memory, index) in [("i64 1", "i64"), ("1 (pagesize 1)", "i32"), ("i64 2 0x100000000000 (pagesize 1)", "i64")] {
         let text = &check(&format!(
             "(module (memory {memory}) (func (param {index} i64) (result i64)
                 (i64.store offset=0xffffffff (local.get 0) (local.get 1)) (i64.load (local.get 0))))"
@@ -261,6 +261,9 @@ fn checked_memory() {
             "{text}"
         );
     }
+    // Where no size of the memory has room for an access, nothing is compared.
+    let text = &check("(module (memory i64 2 2 (pagesize 1)) (func (param i64) (result i64) (i64.load (local.get 0))))")[0];
+    assert_eq!((count(text, "select_spectre_guard"), count(text, "trapnz")), (0, 1), "{text}");
 }
 
 #[test]
