@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One table of wasmc's speed beside its peers', everything measured in this one run, each figure in turns with what it is compared to.
 
-    table.py --corpus FOLDER [--runs N] [--parts corpus,compile,start,auto,interpreter,process]
+    table.py --corpus FOLDER [--runs N] [--parts corpus,compile,start,auto,interpreter,process] [--only NAME,NAME]
 
 The corpus is a folder of programs with a `compare.py` that reads their `cmd.txt`; large programs are in its `large/`. Executables: $WASMC
 (target/release/wasmc), $WT (wasmtime) and $WASMI (wasmi), the latter two from PATH if not set; a peer that is missing is left out, and the
@@ -102,6 +102,8 @@ def corpus_part(args, compare, tmp):
     head('Programs, CPU')
     ratios, natives, above = [], [], []
     for p in programs(compare, args.corpus):
+        if args.only and p['name'] not in args.only.split(','):
+            continue
         ways = {}
         for name, engine, suffix in (('Wasmtime', 'wt', '.cwasm'), ('wasmc', 'wasmc', '.so'), ('native', 'native', '')):
             if engine == 'wt' and not WT:
@@ -268,6 +270,7 @@ def main():
     a.add_argument('--corpus', required=True, type=os.path.abspath)
     a.add_argument('--runs', type=int, default=5)
     a.add_argument('--parts', default=','.join(PARTS))
+    a.add_argument('--only', help='names of programs, for the part corpus')
     args = a.parse_args()
     unknown = [p for p in args.parts.split(',') if p not in PARTS]
     if unknown:
