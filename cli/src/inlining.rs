@@ -23,12 +23,14 @@ enum Pass {
     WideMultiply,
     /// Locals of interpreter loops in the frame.
     FrameLocals,
+    /// The pass over machine code.
+    MachineCode,
 }
 
 impl From<&InlineOpts> for Passes {
     fn from(opts: &InlineOpts) -> Self {
         let with = |pass| !opts.without.contains(&pass);
-        Self { wide_multiply: with(Pass::WideMultiply), frame_locals: with(Pass::FrameLocals) }
+        Self { wide_multiply: with(Pass::WideMultiply), frame_locals: with(Pass::FrameLocals), machine_code: with(Pass::MachineCode) }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::accesses::{Accesses, is_access};
 use crate::fuse::{CHARGE, fuse_charges, without_subtractions};
+use crate::machine::{self, Moves};
 use crate::opt::sites::Sites;
 use crate::symbols::Symbol;
 use crate::translate::from_clif;
@@ -14,6 +15,7 @@ use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
 use cranelift_codegen::{
     CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachBufferFinalized,
 };
+use target_lexicon::Architecture;
 use wasmc_environ::artifact::{AddressRecord, HandlerRecord, InlineRange, InlineSite, NO_SITE, StackMapRecord, TrapRecord};
 
 /// `wasm_offset` of code that comes from no instruction.
@@ -85,24 +87,25 @@ pub struct Keep {
     pub disassembly: bool,
 }
 
-/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean.
+/// Compiles the function in `context`, which can be reused afterwards. `sites` says what its source locations mean; `improve`, whether
+/// `machine` goes over its code.
 ///
 /// # Errors
 /// What the code generator says, or what this file finds that the outputs cannot express.
-pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites) -> Result<CompiledFunction, Failure> {
+pub fn compile(context: &mut Context, isa: &dyn TargetIsa, keep: Keep, sites: &Sites, improve: bool) -> Result<CompiledFunction, Failure> {
     let accesses = Accesses::number(&mut context.func, !CHARGE);
     if let Some(shorter) = without_subtractions(&context.func, isa) {
         let whole = std::mem::replace(&mut context.func, shorter);
         let compiled = make_code(context, isa, keep)?;
         let mut code: Box<[u8]> = compiled.buffer.data().into();
         if fuse_charges(&mut code, &compiled.buffer) {
-            return Ok(output(context, isa, keep, sites, &accesses, code)?);
+            return Ok(output(context, isa, keep, sites, &accesses, code, improve)?);
         }
         context.clear();
         context.func = whole;
     }
     let code = make_code(context, isa, keep)?.buffer.data().into();
-    Ok(output(context, isa, keep, sites, &accesses, code)?)
+    Ok(output(context, isa, keep, sites, &accesses, code, improve)?)
 }
 
 fn make_code<'a>(context: &'a mut Context, isa: &dyn TargetIsa, keep: Keep) -> Result<&'a CompiledCode, Failure> {
@@ -124,6 +127,7 @@ fn output(
     sites: &Sites,
     accesses: &Accesses,
     code: Box<[u8]>,
+    improve: bool,
 ) -> Result<CompiledFunction, String> {
     let Some(compiled) = context.compiled_code() else { return Err("the code generator made no code".into()) };
     let unwind = match keep.unwind {
@@ -137,7 +141,7 @@ fn output(
     let (stack_maps, slots) = stack_maps(buffer)?;
     let (addresses, inlined) = addresses(&exact(locations(buffer), buffer, accesses), buffer.total_size(), sites);
     let (sites, inlined) = inlined_code(sites, inlined);
-    Ok(CompiledFunction {
+    let mut function = CompiledFunction {
         code,
         alignment: buffer.alignment.max(isa.function_alignment().preferred),
         relocations: buffer.relocs().iter().map(|r| relocation(r, &context.func)).collect::<Result<_, _>>()?,
@@ -150,7 +154,43 @@ fn output(
         slots,
         unwind,
         text: compiled.vcode.clone(),
-    })
+    };
+    if improve
+        && isa.triple().architecture == Architecture::X86_64
+        && let Some((code, moves)) = machine::improve(&function.code, context, isa.flags().enable_pinned_reg())
+    {
+        function.relocate(code, &moves);
+    }
+    Ok(function)
+}
+
+impl CompiledFunction {
+    /// Gives it code whose bytes are elsewhere.
+    fn relocate(&mut self, code: Vec<u8>, moves: &Moves) {
+        self.code = code.into();
+        for offset in (self.relocations.iter_mut().map(|r| &mut r.offset))
+            .chain(self.traps.iter_mut().map(|t| &mut t.code_offset))
+            .chain(self.handlers.iter_mut().flat_map(|h| [&mut h.return_offset, &mut h.handler_offset]))
+            .chain(self.stack_maps.iter_mut().map(|m| &mut m.return_offset))
+        {
+            *offset = moves.get(*offset);
+        }
+        // Of those whose code is gone, the last one begins here.
+        let mut addresses: Vec<AddressRecord> = Vec::with_capacity(self.addresses.len());
+        for a in self.addresses.iter() {
+            let moved = AddressRecord { code_offset: moves.get(a.code_offset), ..*a };
+            addresses.pop_if(|last| last.code_offset == moved.code_offset);
+            addresses.push(moved);
+        }
+        self.addresses = addresses.into();
+        let mut inlined: Vec<InlineRange> = Vec::with_capacity(self.inlined.len());
+        for range in self.inlined.iter() {
+            let moved = InlineRange { code_offset: moves.get(range.code_offset), ..*range };
+            inlined.pop_if(|last| last.code_offset == moved.code_offset);
+            inlined.push(moved);
+        }
+        self.inlined = inlined.into();
+    }
 }
 
 fn relocation(r: &FinalizedMachReloc, func: &ir::Function) -> Result<Relocation, String> {

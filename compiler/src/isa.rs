@@ -225,7 +225,8 @@ fn flags(opt_level: OptLevel, meter: bool, checks: SelfChecks) -> Result<setting
         ("enable_multi_ret_implicit_sret", "true"),
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "true"),
-        ("machine_code_cfg_info", "false"),
+        // Where blocks begin: `machine` needs it to tell code from jump tables.
+        ("machine_code_cfg_info", "true"),
         // Metered code keeps its fuel there.
         ("enable_pinned_reg", on(meter)),
         // A frame larger than the guard must not step over it (`limits::STACK_GUARD`).

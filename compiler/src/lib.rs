@@ -13,6 +13,7 @@ mod image;
 mod interpret;
 mod isa;
 mod jit;
+mod machine;
 mod opt;
 mod output;
 mod pool;

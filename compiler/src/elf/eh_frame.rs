@@ -12,8 +12,8 @@ use wasmc_environ::jit::CompileError;
 /// Unwind information before it has an address.
 pub struct EhFrame {
     bytes: Vec<u8>,
-    /// For each entry its offset in `bytes` and that of its code in the text; sorted by the latter.
-    entries: Vec<(u32, u32)>,
+    /// For each entry its offset in `bytes`, and where its code is in the text; sorted by the latter.
+    entries: Vec<(u32, Placement)>,
 }
 
 /// Distance from the start of an entry to the field with the address of its code: behind length and CIE pointer.
@@ -29,9 +29,9 @@ impl EhFrame {
             let cie = table.add_cie(cie);
             for ((_, f), place) in items.iter().zip(placements) {
                 if let Some(info) = &f.unwind {
-                    // The right address is written by `locate`.
+                    // The right address and size are written by `locate`.
                     table.add_fde(cie, info.to_fde(Address::Constant(0)));
-                    places.push(place.offset);
+                    places.push(*place);
                 }
             }
         }
@@ -73,8 +73,10 @@ impl EhFrame {
         table.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         for (entry, code) in &self.entries {
             let field = entry + ADDRESS_FIELD;
-            let code = text + u64::from(*code);
+            let size = code.size.to_le_bytes();
+            let code = text + u64::from(code.offset);
             bytes[field as usize..field as usize + 4].copy_from_slice(&from(frames + u64::from(field), code));
+            bytes[field as usize + 4..field as usize + 8].copy_from_slice(&size);
             table.extend_from_slice(&from(header, code));
             table.extend_from_slice(&from(header, frames + u64::from(*entry)));
         }

@@ -1,0 +1,413 @@
+//! What registers hold at each place: a word of the frame that has the same value, and whether the upper half is zero. With that, reads of a
+//! word that a register still has, copies of a register's lower half to itself and writes of what the frame already has are taken out.
+//!
+//! The register allocator splits the range of a value where registers are short and reads it back at each use; it does not look whether another
+//! piece of the range, which ends there, is still in a register. An interpreter written in C reads the base of its memory for every operation so.
+
+use super::decode::{ALL, Change, Flow, Function, Inst, PRESERVED, R15, RBP, RSP, Registers, copy, number};
+use super::rewrite::wide;
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+use std::collections::HashMap;
+
+/// No word.
+const NONE: u16 = u16::MAX;
+/// Functions with more words than this keep their reads.
+const MAX_WORDS: usize = 4096;
+
+/// What is known at a place.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+struct Known {
+    /// For each register the word of the frame that it holds.
+    word: [u16; 16],
+    /// Registers whose upper halves are zero.
+    short: Registers,
+}
+
+impl Known {
+    const NOTHING: Self = Self { word: [NONE; 16], short: 0 };
+
+    /// What holds here and there.
+    fn join(&mut self, other: &Self) -> bool {
+        let before = *self;
+        for (a, b) in self.word.iter_mut().zip(&other.word) {
+            if a != b {
+                *a = NONE;
+            }
+        }
+        self.short &= other.short;
+        *self != before
+    }
+
+    fn forget(&mut self, registers: Registers) {
+        for (n, word) in self.word.iter_mut().enumerate() {
+            if registers >> n & 1 != 0 {
+                *word = NONE;
+            }
+        }
+        self.short &= !registers;
+    }
+
+    fn forget_word(&mut self, word: u16) {
+        for w in &mut self.word {
+            if *w == word {
+                *w = NONE;
+            }
+        }
+    }
+
+    fn holder(&self, word: u16) -> Option<usize> {
+        self.word.iter().position(|w| *w == word)
+    }
+}
+
+/// What an instruction does with a word of the frame.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Access {
+    /// Reads it into a register.
+    Load { register: usize, word: u16 },
+    /// Writes a register to it.
+    Store { register: usize, word: u16 },
+    /// Copies a register, of 8 bytes if `wide`.
+    Copy { to: usize, from: usize, wide: bool },
+    /// Writes words that lie in a range of the frame, in any way.
+    Clobber { from: i32, to: i32 },
+    /// Nothing of that.
+    Other,
+}
+
+/// The words of the frame that are only read and written as a whole.
+struct Words {
+    numbers: HashMap<i32, u16>,
+    /// Place and size.
+    places: Vec<(i32, i32)>,
+}
+
+/// The place and size of what an instruction reads or writes in the frame, if that is all it does there.
+fn place(decoded: &Instruction) -> Option<(i32, i32)> {
+    if decoded.memory_base() != Register::RSP || decoded.memory_index() != Register::None {
+        return None;
+    }
+    Some((decoded.memory_displacement64() as i64 as i32, i32::try_from(decoded.memory_size().size()).ok()?))
+}
+
+fn has_memory(decoded: &Instruction) -> bool {
+    (0..decoded.op_count()).any(|i| decoded.op_kind(i) == OpKind::Memory)
+}
+
+/// A read or a write of a whole general register: its number, its size, and whether it is a write to memory.
+fn transfer(decoded: &Instruction) -> Option<(usize, i32, bool)> {
+    let (register, size, store) = match decoded.code() {
+        Code::Mov_r64_rm64 if decoded.op1_kind() == OpKind::Memory => (decoded.op0_register(), 8, false),
+        Code::Mov_r32_rm32 if decoded.op1_kind() == OpKind::Memory => (decoded.op0_register(), 4, false),
+        Code::Mov_rm64_r64 if decoded.op0_kind() == OpKind::Memory => (decoded.op1_register(), 8, true),
+        Code::Mov_rm32_r32 if decoded.op0_kind() == OpKind::Memory => (decoded.op1_register(), 4, true),
+        _ => return None,
+    };
+    Some((number(register)?, size, store))
+}
+
+impl Words {
+    /// `None` if the address of a part of the frame is taken, so that it may be read and written by other means. What is in slots for stack is
+    /// left out then; an address in one does not lead out of them.
+    fn find(function: &Function<'_>) -> Option<Self> {
+        // Of each place the size, 0 if it is used in several ways.
+        let mut sizes: HashMap<i32, i32> = HashMap::new();
+        let mut lowest = i32::MIN;
+        for (inst, decoded) in function.insts.iter().zip(&function.decoded) {
+            if !has_memory(decoded) || inst.relocated {
+                // An address in a register.
+                if inst.reads & (1 << RSP | 1 << RBP) != 0 && inst.writes & ALL & !(1 << RSP | 1 << RBP) != 0 && inst.flow == Flow::Next {
+                    return None;
+                }
+                continue;
+            }
+            // What the caller left on the stack is above the frame.
+            let below = (decoded.memory_displacement64() as i64) < 0;
+            if decoded.memory_base() == Register::RBP && (below || decoded.code() == Code::Lea_r64_m) || decoded.memory_index() == Register::RBP {
+                return None;
+            }
+            if decoded.memory_base() == Register::RSP || decoded.memory_index() == Register::RSP {
+                let (at, size) = place(decoded)?;
+                if decoded.code() == Code::Lea_r64_m && at < function.slots_end {
+                    lowest = function.slots_end;
+                    continue;
+                }
+                if size == 0 || decoded.mnemonic() == Mnemonic::Lea {
+                    return None;
+                }
+                let size = if transfer(decoded).is_some_and(|(_, s, _)| s == size) { size } else { -size };
+                sizes.entry(at).and_modify(|s| *s = if *s == size { size } else { -s.abs().max(size.abs()) }).or_insert(size);
+            }
+        }
+        let mut all: Vec<(i32, i32)> = sizes.into_iter().collect();
+        all.sort_unstable();
+        let mut words = Self { numbers: HashMap::new(), places: Vec::new() };
+        let mut end = i32::MIN;
+        for (i, &(at, size)) in all.iter().enumerate() {
+            let alone = at >= end && all.get(i + 1).is_none_or(|(next, _)| *next >= at + size.abs());
+            end = end.max(at + size.abs());
+            if size > 0 && alone && at >= lowest && words.places.len() < MAX_WORDS {
+                words.numbers.insert(at, words.places.len() as u16);
+                words.places.push((at, size));
+            }
+        }
+        Some(words)
+    }
+
+    fn access(&self, inst: &Inst, decoded: &Instruction) -> Access {
+        if let Some((to, from, wide)) = copy(decoded) {
+            return Access::Copy { to, from, wide };
+        }
+        if decoded.memory_base() != Register::RSP || inst.flow != Flow::Next || !has_memory(decoded) {
+            return Access::Other;
+        }
+        let Some((at, size)) = place(decoded) else { return Access::Other };
+        match (transfer(decoded), self.numbers.get(&at)) {
+            (Some((register, _, true)), Some(word)) => Access::Store { register, word: *word },
+            (Some((register, _, false)), Some(word)) => Access::Load { register, word: *word },
+            _ => Access::Clobber { from: at, to: at + size },
+        }
+    }
+
+    fn size(&self, word: u16) -> i32 {
+        self.places.get(usize::from(word)).map_or(0, |p| p.1)
+    }
+}
+
+/// What is known of the words, wherever they are read.
+struct Shorts {
+    /// Words of 8 bytes into which only registers with an upper half of zero are written.
+    short: Vec<bool>,
+    changed: bool,
+}
+
+/// What holds after an instruction.
+fn step(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts, known: &mut Known, i: usize) {
+    let (Some(inst), Some(decoded)) = (function.insts.get(i), function.decoded.get(i)) else { return };
+    let access = match words {
+        Some(words) => words.access(inst, decoded),
+        None => copy(decoded).map_or(Access::Other, |(to, from, wide)| Access::Copy { to, from, wide }),
+    };
+    let pinned = if function.pinned { 1 << R15 } else { 0 };
+    match access {
+        Access::Copy { to, from, wide } => {
+            let short = known.short >> from & 1 != 0;
+            let word = if wide || short { known.word[from] } else { NONE };
+            known.forget(1 << to);
+            known.word[to] = word;
+            if short || !wide {
+                known.short |= 1 << to;
+            }
+        }
+        Access::Load { register, word } => {
+            known.forget(1 << register);
+            known.word[register] = word;
+            let size = words.map_or(0, |w| w.size(word));
+            if size == 4 || shorts.short.get(usize::from(word)).copied().unwrap_or(false) {
+                known.short |= 1 << register;
+            }
+        }
+        Access::Store { register, word } => {
+            let short = known.short >> register & 1 != 0;
+            let size = words.map_or(0, |w| w.size(word));
+            // What already holds the word's new value keeps holding it.
+            if known.word[register] != word || (size == 4 && !short) {
+                known.forget_word(word);
+                // Half of a register is not what a read would give, unless the rest is zero.
+                if size == 8 || short {
+                    known.word[register] = word;
+                }
+            }
+            if size == 8
+                && !short
+                && let Some(s) = shorts.short.get_mut(usize::from(word)).filter(|s| **s)
+            {
+                *s = false;
+                shorts.changed = true;
+            }
+        }
+        Access::Clobber { from, to } => {
+            if inst.writes & ALL != 0 {
+                write_register(inst, decoded, known);
+            }
+            if let Some(words) = words {
+                for (word, (at, size)) in words.places.iter().enumerate() {
+                    if *at < to && from < at + size {
+                        known.forget_word(word as u16);
+                    }
+                }
+            }
+        }
+        Access::Other => {
+            if inst.flow == Flow::Call {
+                if function.is_catching(inst) {
+                    *known = Known::NOTHING;
+                } else {
+                    known.forget(ALL & !PRESERVED | pinned);
+                }
+                return;
+            }
+            write_register(inst, decoded, known);
+            // The stack pointer only moves where a frame begins and ends, and behind a callee that took its arguments with it.
+            if inst.writes >> RSP & 1 != 0 {
+                known.word = [NONE; 16];
+            }
+        }
+    }
+    known.forget(pinned);
+}
+
+/// What an instruction leaves of what is known of the registers that it writes.
+fn write_register(inst: &Inst, decoded: &Instruction, known: &mut Known) {
+    // A part of a register does not touch the upper half.
+    let short = known.short;
+    known.forget(inst.writes & ALL);
+    if decoded.op_count() == 0 || decoded.op0_kind() != OpKind::Register {
+        return;
+    }
+    let Some(first) = number(decoded.op0_register()) else { return };
+    if inst.writes >> first & 1 == 0 {
+        return;
+    }
+    match decoded.op0_register().size() {
+        // Without a bit in its source, these leave their target alone, or half of it.
+        4 if matches!(decoded.code(), Code::Bsf_r32_rm32 | Code::Bsr_r32_rm32) => {}
+        // Their first operand is a source.
+        _ if matches!(
+            decoded.code(),
+            Code::Mul_rm32 | Code::Mul_rm64 | Code::Imul_rm32 | Code::Imul_rm64 | Code::Div_rm32 | Code::Div_rm64 | Code::Idiv_rm32 | Code::Idiv_rm64
+        ) => {}
+        4 => known.short |= 1 << first,
+        1 | 2 if inst.reads >> first & 1 != 0 => known.short |= short & 1 << first,
+        _ => {}
+    }
+}
+
+/// What was found of a function, for the other passes.
+pub(super) struct Facts {
+    /// Copies of 4 bytes that copy all that is in the register, by instruction.
+    pub(super) whole_copies: Vec<bool>,
+    /// Words that were read before, and are not any more: what is written to them is lost.
+    pub(super) unread: Vec<(i32, i32)>,
+}
+
+/// Finds what registers hold, and takes out what that makes superfluous. `None` if that takes too long.
+pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
+    let words = Words::find(function);
+    let words = words.as_ref();
+    let mut shorts = Shorts { short: vec![true; words.map_or(0, |w| w.places.len())], changed: false };
+    let mut at_start: Vec<Option<Known>>;
+    loop {
+        shorts.changed = false;
+        at_start = states(function, words, &mut shorts)?;
+        if !shorts.changed {
+            break;
+        }
+    }
+    let mut facts = Facts { whole_copies: vec![false; function.insts.len()], unread: Vec::new() };
+    // Of each word whether it is read still, and whether it was.
+    let mut read = vec![(false, false); words.map_or(0, |w| w.places.len())];
+    for b in 0..function.blocks.len() {
+        let (first, end) = (function.blocks[b].first as usize, function.blocks[b].end as usize);
+        let mut known = at_start[b].unwrap_or(Known::NOTHING);
+        for i in first..end {
+            let mut change = Change::Keep;
+            let mut shorter = None;
+            if !function.insts[i].relocated {
+                match words.map(|w| w.access(&function.insts[i], &function.decoded[i])) {
+                    Some(Access::Load { register, word }) => {
+                        if known.word[register] == word {
+                            change = Change::Delete;
+                        } else if let Some(from) = known.holder(word) {
+                            shorter = Instruction::with2(Code::Mov_rm64_r64, wide(register), wide(from)).ok();
+                        }
+                        if let Some((still, was)) = read.get_mut(usize::from(word)) {
+                            *still |= change == Change::Keep && shorter.is_none();
+                            *was = true;
+                        }
+                    }
+                    Some(Access::Store { register, word })
+                        if known.word[register] == word
+                            && (words.is_some_and(|w| w.size(word) == 8) || known.short >> register & 1 != 0) =>
+                    {
+                        change = Change::Delete;
+                    }
+                    _ => {}
+                }
+                if let Some((to, from, wide)) = copy(&function.decoded[i])
+                    && to != RSP
+                    && to != RBP
+                    && from != RSP
+                {
+                    let short = known.short >> from & 1 != 0;
+                    facts.whole_copies[i] = wide || short;
+                    if (wide || short) && (to == from || known.word[to] != NONE && known.word[to] == known.word[from]) {
+                        change = Change::Delete;
+                    }
+                }
+            }
+            step(function, words, &mut shorts, &mut known, i);
+            function.insts[i].change = change;
+            if let Some(copy) = shorter
+                && function.replace(i, copy)
+            {
+                facts.whole_copies[i] = true;
+            }
+        }
+    }
+    if let Some(words) = words {
+        facts.unread = words.places.iter().zip(read).filter(|(_, (still, was))| *was && !*still).map(|(place, _)| *place).collect();
+    }
+    Some(facts)
+}
+
+/// What is known at the start of each block.
+fn states(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts) -> Option<Vec<Option<Known>>> {
+    let count = function.blocks.len();
+    let mut states: Vec<Option<Known>> = vec![None; count];
+    let mut waiting = vec![false; count];
+    for (b, block) in function.blocks.iter().enumerate() {
+        if block.root {
+            states[b] = Some(Known::NOTHING);
+            waiting[b] = true;
+        }
+    }
+    // In the order of the code, again and again until nothing changes.
+    let mut rounds = 0;
+    let mut more = true;
+    while more {
+        more = false;
+        rounds += 1;
+        if rounds > MAX_ROUNDS {
+            return None;
+        }
+        for b in 0..count {
+            if !std::mem::replace(&mut waiting[b], false) {
+                continue;
+            }
+            let Some(mut known) = states[b] else { continue };
+            let block = &function.blocks[b];
+            for i in block.first..block.end {
+                step(function, words, shorts, &mut known, i as usize);
+            }
+            for next in function.successors(block) {
+                let next = *next as usize;
+                let changed = match &mut states[next] {
+                    Some(state) => state.join(&known),
+                    state => {
+                        *state = Some(known);
+                        true
+                    }
+                };
+                if changed {
+                    waiting[next] = true;
+                    more |= next <= b;
+                }
+            }
+        }
+    }
+    Some(states)
+}
+
+/// More rounds over a function are not made.
+const MAX_ROUNDS: usize = 64;

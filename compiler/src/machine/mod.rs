@@ -1,0 +1,35 @@
+//! A pass over machine code for x86-64, after registers were allocated: a step a file. It takes out what only register allocation brought in,
+//! and writes branches as short as they can be. Code is decoded by a library; a function in which anything is not understood stays as it is.
+//!
+//! No instruction that can fault, trap or call is added, moved or taken out, nor one that writes to memory outside of the frame. So what a function does and
+//! where it traps stays the same; offsets into the code are mapped (`Moves`).
+
+mod copies;
+mod decode;
+mod known;
+mod layout;
+mod rewrite;
+
+pub use layout::Moves;
+
+use cranelift_codegen::Context;
+
+/// The code of a function, made better, and where its bytes went. `code` are its bytes as they are now.
+pub fn improve(code: &[u8], context: &Context, pinned: bool) -> Option<(Vec<u8>, Moves)> {
+    let compiled = context.compiled_code()?;
+    let m: u32 = std::env::var("MC").ok().and_then(|v| v.parse().ok()).unwrap_or(255);
+    let mut function = decode::decode(code, &compiled.buffer, &compiled.bb_starts, pinned)?;
+    if let Some(frame) = compiled.buffer.frame_layout() {
+        let slots = &context.func.sized_stack_slots;
+        let end = slots.iter().map(|(slot, data)| frame.stackslots[slot].offset.saturating_add(data.size)).max();
+        function.slots_end = end.and_then(|end| i32::try_from(end).ok()).unwrap_or(0);
+    }
+    if m & 1 != 0 && let Some(facts) = known::take_out(&mut function) {
+        if m & 2 != 0 { copies::take_out(&mut function, &facts, m); }
+        // The collector reads some of the words.
+        if m & 16 != 0 && compiled.buffer.user_stack_maps().is_empty() {
+            copies::take_out_writes(&mut function, &facts);
+        }
+    }
+    layout::lay_out(&function)
+}

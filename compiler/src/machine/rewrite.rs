@@ -1,0 +1,163 @@
+//! Instructions in the place of others: encoded by a library, decoded again, and compared, before they are believed.
+
+use super::decode::{ALL, Change, FLAGS, Function, Registers, number};
+use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+
+const WIDE: [Register; 16] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RSP,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+];
+const BYTES: [Register; 16] = [
+    Register::AL,
+    Register::CL,
+    Register::DL,
+    Register::BL,
+    Register::SPL,
+    Register::BPL,
+    Register::SIL,
+    Register::DIL,
+    Register::R8L,
+    Register::R9L,
+    Register::R10L,
+    Register::R11L,
+    Register::R12L,
+    Register::R13L,
+    Register::R14L,
+    Register::R15L,
+];
+
+/// A general register of 8 bytes by its number.
+pub(super) fn wide(number: usize) -> Register {
+    WIDE.get(number).copied().unwrap_or(Register::None)
+}
+
+/// The part of another register that corresponds to a register.
+fn sized(like: Register, number: usize) -> Option<Register> {
+    let whole = wide(number);
+    Some(match like.size() {
+        8 => whole,
+        4 => whole.full_register32(),
+        2 => Register::AX + number as u32,
+        1 if !(Register::AH..=Register::BH).contains(&like) => *BYTES.get(number)?,
+        _ => return None,
+    })
+}
+
+/// The bytes of an instruction that stands anywhere.
+fn encode(instruction: &Instruction) -> Option<Change> {
+    let mut encoder = Encoder::new(64);
+    let len = encoder.encode(instruction, 0).ok()?;
+    let buffer = encoder.take_buffer();
+    let mut bytes = [0; 15];
+    bytes.get_mut(..len)?.copy_from_slice(buffer.get(..len)?);
+    let again = Decoder::new(64, &bytes[..len], DecoderOptions::NONE).decode();
+    (again == *instruction && again.len() == len).then_some(Change::Replace(bytes, len as u8))
+}
+
+/// What an instruction does with the general registers and the flags: what it reads, and what it may change.
+pub(super) fn registers(facts: &mut InstructionInfoFactory, decoded: &Instruction) -> (Registers, Registers) {
+    let (mut reads, mut writes) = (0, 0);
+    for used in facts.info(decoded).used_registers() {
+        let Some(n) = number(used.register()) else { continue };
+        match used.access() {
+            OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess => reads |= 1 << n,
+            OpAccess::Write if used.register().size() >= 4 => writes |= 1 << n,
+            OpAccess::None => {}
+            _ => {
+                reads |= 1 << n;
+                writes |= 1 << n;
+            }
+        }
+    }
+    if decoded.rflags_read() != 0 {
+        reads |= FLAGS;
+    }
+    // Flags that are left as they are would be read; which of them are written does not matter to anything here.
+    if decoded.rflags_modified() != 0 {
+        writes |= FLAGS;
+    }
+    (reads, writes)
+}
+
+/// Which occurrences of a register are meant.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Occurrences {
+    /// Those that are read only.
+    Read,
+    /// The first operand, which is written and not read.
+    Target,
+    /// All.
+    All,
+}
+
+/// The instruction with another register. `narrow`: no more than the lower half of the register is of use.
+pub(super) fn with_register(
+    facts: &mut InstructionInfoFactory,
+    decoded: &Instruction,
+    from: usize,
+    to: usize,
+    which: Occurrences,
+    narrow: bool,
+) -> Option<Instruction> {
+    let mut new = *decoded;
+    let accesses: [OpAccess; 5] = {
+        let info = facts.info(decoded);
+        [info.op0_access(), info.op1_access(), info.op2_access(), info.op3_access(), info.op4_access()]
+    };
+    for (i, access) in (0..decoded.op_count()).zip(accesses) {
+        if decoded.op_kind(i) != OpKind::Register || number(decoded.op_register(i)) != Some(from) {
+            continue;
+        }
+        let register = decoded.op_register(i);
+        let meant = match which {
+            Occurrences::Read => access == OpAccess::Read,
+            Occurrences::Target => i == 0 && access == OpAccess::Write && register.size() >= 4,
+            Occurrences::All => true,
+        };
+        if meant {
+            if narrow && register.size() == 8 {
+                return None;
+            }
+            new.set_op_register(i, sized(register, to)?);
+        }
+    }
+    if which != Occurrences::Target {
+        if number(decoded.memory_base()) == Some(from) {
+            new.set_memory_base(sized(decoded.memory_base(), to).filter(|_| !narrow)?);
+        }
+        if number(decoded.memory_index()) == Some(from) {
+            new.set_memory_index(sized(decoded.memory_index(), to).filter(|_| !narrow)?);
+        }
+    }
+    Some(new)
+}
+
+impl Function<'_> {
+    /// Puts an instruction in the place of another that it does the work of. `false` if it cannot be encoded, or if the other
+    /// one addresses something by its distance.
+    pub(super) fn replace(&mut self, i: usize, mut new: Instruction) -> bool {
+        let Some(inst) = self.insts.get_mut(i).filter(|i| !i.relocated && i.distance == 0) else { return false };
+        // Neither matters to what is encoded, and both would be compared.
+        new.set_ip(0);
+        let Some(change) = encode(&new) else { return false };
+        inst.change = change;
+        (inst.reads, inst.writes) = registers(&mut InstructionInfoFactory::new(), &new);
+        debug_assert_eq!(inst.writes & !(ALL | FLAGS), 0);
+        self.decoded[i] = new;
+        true
+    }
+}
