@@ -451,10 +451,14 @@ impl Worker {
         }
         match shared.options.emit {
             Emit::Clif => Ok(CompiledFunction { text: Some(self.context.func.display().to_string()), ..CompiledFunction::default() }),
-            Emit::Code(keep) => function::compile(&mut self.context, shared.stubs.isa, keep, &sites, is_body && shared.options.passes.machine_code).map_err(|e| match e {
-                Failure::TooLarge => DecodeError::limit("function too large for native code", 0).into(),
-                Failure::Other(m) => codegen_error(shared, symbol, m),
-            }),
+            Emit::Code(keep) => {
+                function::compile(&mut self.context, shared.stubs.isa, keep, &sites, is_body && shared.options.passes.machine_code).map_err(
+                    |e| match e {
+                        Failure::TooLarge => DecodeError::limit("function too large for native code", 0).into(),
+                        Failure::Other(m) => codegen_error(shared, symbol, m),
+                    },
+                )
+            }
         }
     }
 

@@ -4,14 +4,16 @@
 
 use super::decode::{ALL, Change, FLAGS, Flow, Function, R15, RBP, RSP, Registers, copy};
 use super::known::Facts;
+use super::latches::is_comparison;
+use super::peephole::{EQUAL, asks_only};
 use super::rewrite::{Occurrences, registers, with_register};
-use iced_x86::{Code, InstructionInfoFactory, Instruction, OpKind, Register};
+use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 /// A copy is followed through so many instructions.
 const MAX_DISTANCE: usize = 128;
 
 /// Takes copies out.
-pub(super) fn take_out(function: &mut Function<'_>, facts: &Facts, m: u32) {
+pub(super) fn take_out(function: &mut Function<'_>) {
     let live = at_ends(function);
     let mut info = InstructionInfoFactory::new();
     let mut after = Vec::new();
@@ -20,21 +22,46 @@ pub(super) fn take_out(function: &mut Function<'_>, facts: &Facts, m: u32) {
         lives(function, first, end, *live, &mut after);
         let mut changed = false;
         for i in first..end {
-            changed |= m & 4 != 0 && forward(function, facts, &mut info, &mut after, first, i, end);
+            changed |= forward(function, &mut info, &mut after, first, i, end);
         }
         if changed {
             lives(function, first, end, *live, &mut after);
         }
         for i in first..end {
-            if m & 8 != 0 && backward(function, facts, &mut info, &after, first, i) {
+            if backward(function, &mut info, &after, first, i) {
                 lives(function, first, end, *live, &mut after);
             }
         }
     }
 }
 
+/// Computes values where copies put them, in some blocks.
+pub(super) fn move_up(function: &mut Function<'_>, blocks: &[usize]) {
+    let live = at_ends(function);
+    let mut info = InstructionInfoFactory::new();
+    let mut after = Vec::new();
+    for b in blocks {
+        let (first, end) = (function.blocks[*b].first as usize, function.blocks[*b].end as usize);
+        lives(function, first, end, live[*b], &mut after);
+        for i in first..end {
+            if backward(function, &mut info, &after, first, i) {
+                lives(function, first, end, live[*b], &mut after);
+            }
+        }
+    }
+}
+
+/// Takes out what nobody reads.
+pub(super) fn sweep(function: &mut Function<'_>, live: &[Registers]) {
+    let mut after = Vec::new();
+    for (b, live) in live.iter().enumerate() {
+        let (first, end) = (function.blocks[b].first as usize, function.blocks[b].end as usize);
+        lives(function, first, end, *live, &mut after);
+    }
+}
+
 /// What is read later, behind the last instruction of each block.
-fn at_ends(function: &Function<'_>) -> Vec<Registers> {
+pub(super) fn at_ends(function: &Function<'_>) -> Vec<Registers> {
     let count = function.blocks.len();
     let effects: Vec<(Registers, Registers)> = function
         .blocks
@@ -91,9 +118,10 @@ fn lives(function: &mut Function<'_>, first: usize, end: usize, at_end: Register
 fn can_go(function: &Function<'_>, i: usize) -> bool {
     let (inst, decoded) = (&function.insts[i], &function.decoded[i]);
     let pinned = if function.pinned { 1 << R15 } else { 0 };
-    if inst.relocated || inst.flow != Flow::Next || inst.writes & (1 << RSP | 1 << RBP | pinned) != 0 || inst.writes & ALL == 0 {
+    if inst.relocated || inst.flow != Flow::Next || inst.writes & (1 << RSP | 1 << RBP | pinned) != 0 {
         return false;
     }
+    let registers_only = (0..decoded.op_count()).all(|n| decoded.op_kind(n) != OpKind::Memory);
     match decoded.code() {
         Code::Lea_r64_m | Code::Lea_r32_m => true,
         Code::Mov_r64_rm64 | Code::Mov_r32_rm32 | Code::Mov_rm64_r64 | Code::Mov_rm32_r32 => {
@@ -103,12 +131,28 @@ fn can_go(function: &Function<'_>, i: usize) -> bool {
         Code::Movzx_r32_rm8 | Code::Movzx_r32_rm16 | Code::Movsx_r32_rm8 | Code::Movsx_r32_rm16 | Code::Movsxd_r64_rm32 => {
             decoded.op1_kind() == OpKind::Register
         }
-        _ => false,
+        code if (Code::Seto_rm8..=Code::Setg_rm8).contains(&code) => registers_only,
+        _ => {
+            registers_only
+                && matches!(
+                    decoded.mnemonic(),
+                    Mnemonic::Add
+                        | Mnemonic::Sub
+                        | Mnemonic::And
+                        | Mnemonic::Or
+                        | Mnemonic::Xor
+                        | Mnemonic::Cmp
+                        | Mnemonic::Test
+                        | Mnemonic::Shl
+                        | Mnemonic::Shr
+                        | Mnemonic::Sar
+                )
+        }
     }
 }
 
 /// A copy at `i` that may be done without: target, source, and whether only the lower half is the same.
-fn candidate(function: &Function<'_>, facts: &Facts, i: usize) -> Option<(usize, usize, bool)> {
+fn candidate(function: &Function<'_>, i: usize) -> Option<(usize, usize, bool)> {
     let inst = &function.insts[i];
     if inst.change == Change::Delete || inst.relocated {
         return None;
@@ -118,20 +162,19 @@ fn candidate(function: &Function<'_>, facts: &Facts, i: usize) -> Option<(usize,
     if (1u32 << to | 1 << from) & fixed != 0 || to == from {
         return None;
     }
-    Some((to, from, !wide && !facts.whole_copies[i]))
+    Some((to, from, !wide && !inst.copies_all))
 }
 
 /// Reads the original in the place of its copy, if that makes the copy superfluous.
 fn forward(
     function: &mut Function<'_>,
-    facts: &Facts,
     info: &mut InstructionInfoFactory,
     after: &mut [Registers],
     first: usize,
     i: usize,
     end: usize,
 ) -> bool {
-    let Some((to, from, narrow)) = candidate(function, facts, i) else { return false };
+    let Some((to, from, narrow)) = candidate(function, i) else { return false };
     let mut changes: Vec<(usize, Instruction)> = Vec::new();
     let mut last = i;
     let mut is_over = false;
@@ -197,19 +240,14 @@ fn apply(function: &mut Function<'_>, changes: Vec<(usize, Instruction)>, done: 
 }
 
 /// Computes a value where a copy at `i` puts it, if nobody needs it anywhere else.
-fn backward(
-    function: &mut Function<'_>,
-    facts: &Facts,
-    info: &mut InstructionInfoFactory,
-    after: &[Registers],
-    first: usize,
-    i: usize,
-) -> bool {
-    let Some((to, from, narrow)) = candidate(function, facts, i) else { return false };
+fn backward(function: &mut Function<'_>, info: &mut InstructionInfoFactory, after: &[Registers], first: usize, i: usize) -> bool {
+    let Some((to, from, narrow)) = candidate(function, i) else { return false };
     if narrow || after[i - first] >> from & 1 != 0 {
         return false;
     }
     let mut changes: Vec<(usize, Instruction)> = Vec::new();
+    // A comparison that still needs what is overwritten, and could as well be made before.
+    let mut comparison = None;
     for j in (first.max(i.saturating_sub(MAX_DISTANCE))..i).rev() {
         let inst = &function.insts[j];
         if inst.change == Change::Delete {
@@ -233,9 +271,27 @@ fn backward(
             }
         };
         if is_definition {
+            if let Some(k) = comparison {
+                let between = function.insts[j + 1..k].iter().any(|i| i.change != Change::Delete);
+                let (definition, compared) = (changes.pop().map(|c| c.1), function.decoded[k]);
+                match definition {
+                    Some(new) if !between && matches!(new.code(), Code::Lea_r32_m | Code::Lea_r64_m) => {
+                        if let Some(compared) = with_sum(function, k, &new, &compared, end_of(function, k), after, first) {
+                            changes.extend([(j, new), (k, compared)]);
+                            return apply(function, changes, |function| function.insts[i].change = Change::Delete);
+                        }
+                        changes.extend([(j, compared), (k, new)]);
+                    }
+                    _ => return false,
+                }
+            }
             return apply(function, changes, |function| function.insts[i].change = Change::Delete);
         }
         if (inst.reads | inst.writes) >> to & 1 != 0 {
+            if comparison.is_none() && !reads_it && is_comparison(function, j) {
+                comparison = Some(j);
+                continue;
+            }
             return false;
         }
         if reads_it || writes_it {
@@ -252,6 +308,37 @@ fn backward(
         }
     }
     false
+}
+
+/// The end of the block of an instruction.
+fn end_of(function: &Function<'_>, i: usize) -> usize {
+    let next = function.blocks.partition_point(|b| b.first as usize <= i);
+    function.blocks.get(next - 1).map_or(i, |b| b.end as usize)
+}
+
+/// The comparison at `k` for equality of a register with a number, as one of the register's sum with another number.
+fn with_sum(
+    function: &Function<'_>,
+    k: usize,
+    sum: &Instruction,
+    compared: &Instruction,
+    end: usize,
+    after: &[Registers],
+    first: usize,
+) -> Option<Instruction> {
+    let register = sum.op0_register();
+    let is_sum = sum.code() == Code::Lea_r32_m
+        && sum.memory_index() == Register::None
+        && sum.memory_base().is_gpr64()
+        && sum.memory_base().full_register32() == register;
+    let is_number = matches!(compared.code(), Code::Cmp_rm32_imm8 | Code::Cmp_rm32_imm32 | Code::Cmp_EAX_imm32);
+    if !is_sum || !is_number || compared.op0_register() != register || !asks_only(function, first, k, end, after, &EQUAL) {
+        return None;
+    }
+    let number = if compared.code() == Code::Cmp_rm32_imm8 { compared.immediate8to32() } else { compared.immediate32() as i32 };
+    let number = number.wrapping_add(sum.memory_displacement64() as i32);
+    let code = if i8::try_from(number).is_ok() { Code::Cmp_rm32_imm8 } else { Code::Cmp_rm32_imm32 };
+    Instruction::with2(code, register, number).ok()
 }
 
 /// Takes out writes to words of the frame that are not read any more.

@@ -66,8 +66,12 @@ pub(super) struct Inst {
     pub(super) reads: Registers,
     /// Registers that it may change.
     pub(super) writes: Registers,
+    /// The condition of a branch, as in its opcode.
+    pub(super) condition: u8,
     /// Where in it the distance to data of the function is; 0 if it has none.
     pub(super) distance: u8,
+    /// Whether it is a copy of 4 bytes of a register with nothing in the upper half.
+    pub(super) copies_all: bool,
     /// Whether there is a reference to a symbol in it.
     pub(super) relocated: bool,
     pub(super) change: Change,
@@ -141,12 +145,7 @@ impl Function<'_> {
 }
 
 /// Takes a function apart. `starts` are the offsets of its blocks, sorted.
-pub(super) fn decode<'a>(
-    bytes: &'a [u8],
-    buffer: &MachBufferFinalized<Final>,
-    starts: &[u32],
-    pinned: bool,
-) -> Option<Function<'a>> {
+pub(super) fn decode<'a>(bytes: &'a [u8], buffer: &MachBufferFinalized<Final>, starts: &[u32], pinned: bool) -> Option<Function<'a>> {
     let mut roots = Vec::new();
     let mut catching = Vec::new();
     for site in buffer.call_sites() {
@@ -223,6 +222,10 @@ impl Function<'_> {
                 }
                 let mut inst = self.effects(&mut facts, &decoded)?;
                 while relocations.next_if(|r| *r < inst.offset).is_some() {}
+                if let Flow::Branch(_) = inst.flow {
+                    // The low half of the last byte of the opcode.
+                    inst.condition = bytes.get(if inst.len == 2 { at } else { at + 1 })? & 0xf;
+                }
                 if decoded.is_ip_rel_memory_operand() {
                     inst.distance = decoder.get_constant_offsets(&decoded).displacement_offset() as u8;
                 }
@@ -259,7 +262,9 @@ impl Function<'_> {
             flow: Flow::Next,
             reads: 0,
             writes: 0,
+            condition: 0,
             distance: 0,
+            copies_all: false,
             relocated: false,
             change: Change::Keep,
         };

@@ -39,12 +39,16 @@ impl Known {
     }
 
     fn forget(&mut self, registers: Registers) {
-        for (n, word) in self.word.iter_mut().enumerate() {
-            if registers >> n & 1 != 0 {
-                *word = NONE;
-            }
-        }
+        self.forget_words(registers);
         self.short &= !registers;
+    }
+
+    fn forget_words(&mut self, mut registers: Registers) {
+        registers &= ALL;
+        while registers != 0 {
+            self.word[registers.trailing_zeros() as usize] = NONE;
+            registers &= registers - 1;
+        }
     }
 
     fn forget_word(&mut self, word: u16) {
@@ -53,6 +57,12 @@ impl Known {
                 *w = NONE;
             }
         }
+    }
+
+    fn write(&mut self, written: Written) {
+        let Written { unknown, short, partly } = written;
+        self.forget_words(Registers::from(unknown | short | partly));
+        self.short = self.short & !Registers::from(unknown) | Registers::from(short);
     }
 
     fn holder(&self, word: u16) -> Option<usize> {
@@ -69,16 +79,28 @@ enum Access {
     Store { register: usize, word: u16 },
     /// Copies a register, of 8 bytes if `wide`.
     Copy { to: usize, from: usize, wide: bool },
-    /// Writes words that lie in a range of the frame, in any way.
-    Clobber { from: i32, to: i32 },
-    /// Nothing of that.
-    Other,
+    /// Writes words that lie in a range of the frame, in any way, and registers.
+    Clobber { from: i32, to: i32, written: Written },
+    /// Nothing of that, but writes registers.
+    Other(Written),
+    /// A call.
+    Call { catching: bool },
 }
 
-/// The words of the frame that are only read and written as a whole.
+/// What an instruction leaves of what is known of the registers that it writes.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+struct Written {
+    /// Nothing is known of these.
+    unknown: u16,
+    /// Nothing but that their upper halves are zero.
+    short: u16,
+    /// Nothing but that, if it was known before.
+    partly: u16,
+}
+
+/// The words of the frame that are only read and written as a whole: place and size, sorted.
+#[derive(Default)]
 struct Words {
-    numbers: HashMap<i32, u16>,
-    /// Place and size.
     places: Vec<(i32, i32)>,
 }
 
@@ -123,7 +145,9 @@ impl Words {
             }
             // What the caller left on the stack is above the frame.
             let below = (decoded.memory_displacement64() as i64) < 0;
-            if decoded.memory_base() == Register::RBP && (below || decoded.code() == Code::Lea_r64_m) || decoded.memory_index() == Register::RBP {
+            if decoded.memory_base() == Register::RBP && (below || decoded.code() == Code::Lea_r64_m)
+                || decoded.memory_index() == Register::RBP
+            {
                 return None;
             }
             if decoded.memory_base() == Register::RSP || decoded.memory_index() == Register::RSP {
@@ -141,32 +165,38 @@ impl Words {
         }
         let mut all: Vec<(i32, i32)> = sizes.into_iter().collect();
         all.sort_unstable();
-        let mut words = Self { numbers: HashMap::new(), places: Vec::new() };
+        let mut words = Self::default();
         let mut end = i32::MIN;
         for (i, &(at, size)) in all.iter().enumerate() {
             let alone = at >= end && all.get(i + 1).is_none_or(|(next, _)| *next >= at + size.abs());
             end = end.max(at + size.abs());
             if size > 0 && alone && at >= lowest && words.places.len() < MAX_WORDS {
-                words.numbers.insert(at, words.places.len() as u16);
                 words.places.push((at, size));
             }
         }
         Some(words)
     }
 
-    fn access(&self, inst: &Inst, decoded: &Instruction) -> Access {
+    fn access(&self, function: &Function<'_>, inst: &Inst, decoded: &Instruction) -> Access {
+        if inst.flow == Flow::Call {
+            return Access::Call { catching: function.is_catching(inst) };
+        }
         if let Some((to, from, wide)) = copy(decoded) {
             return Access::Copy { to, from, wide };
         }
-        if decoded.memory_base() != Register::RSP || inst.flow != Flow::Next || !has_memory(decoded) {
-            return Access::Other;
+        if decoded.memory_base() == Register::RSP
+            && inst.flow == Flow::Next
+            && has_memory(decoded)
+            && let Some((at, size)) = place(decoded)
+        {
+            let word = self.places.binary_search_by_key(&at, |p| p.0).ok();
+            return match (transfer(decoded), word) {
+                (Some((register, _, true)), Some(word)) => Access::Store { register, word: word as u16 },
+                (Some((register, _, false)), Some(word)) => Access::Load { register, word: word as u16 },
+                _ => Access::Clobber { from: at, to: at + size, written: written(inst, decoded) },
+            };
         }
-        let Some((at, size)) = place(decoded) else { return Access::Other };
-        match (transfer(decoded), self.numbers.get(&at)) {
-            (Some((register, _, true)), Some(word)) => Access::Store { register, word: *word },
-            (Some((register, _, false)), Some(word)) => Access::Load { register, word: *word },
-            _ => Access::Clobber { from: at, to: at + size },
-        }
+        Access::Other(written(inst, decoded))
     }
 
     fn size(&self, word: u16) -> i32 {
@@ -182,12 +212,7 @@ struct Shorts {
 }
 
 /// What holds after an instruction.
-fn step(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts, known: &mut Known, i: usize) {
-    let (Some(inst), Some(decoded)) = (function.insts.get(i), function.decoded.get(i)) else { return };
-    let access = match words {
-        Some(words) => words.access(inst, decoded),
-        None => copy(decoded).map_or(Access::Other, |(to, from, wide)| Access::Copy { to, from, wide }),
-    };
+fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut Known, access: Access) {
     let pinned = if function.pinned { 1 << R15 } else { 0 };
     match access {
         Access::Copy { to, from, wide } => {
@@ -202,14 +227,14 @@ fn step(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts, kno
         Access::Load { register, word } => {
             known.forget(1 << register);
             known.word[register] = word;
-            let size = words.map_or(0, |w| w.size(word));
+            let size = words.size(word);
             if size == 4 || shorts.short.get(usize::from(word)).copied().unwrap_or(false) {
                 known.short |= 1 << register;
             }
         }
         Access::Store { register, word } => {
             let short = known.short >> register & 1 != 0;
-            let size = words.map_or(0, |w| w.size(word));
+            let size = words.size(word);
             // What already holds the word's new value keeps holding it.
             if known.word[register] != word || (size == 4 && !short) {
                 known.forget_word(word);
@@ -226,87 +251,87 @@ fn step(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts, kno
                 shorts.changed = true;
             }
         }
-        Access::Clobber { from, to } => {
-            if inst.writes & ALL != 0 {
-                write_register(inst, decoded, known);
-            }
-            if let Some(words) = words {
-                for (word, (at, size)) in words.places.iter().enumerate() {
-                    if *at < to && from < at + size {
-                        known.forget_word(word as u16);
-                    }
+        Access::Clobber { from, to, written } => {
+            known.write(written);
+            let first = words.places.partition_point(|(at, size)| at + size <= from);
+            for (word, (at, _)) in words.places.iter().enumerate().skip(first) {
+                if *at >= to {
+                    break;
                 }
+                known.forget_word(word as u16);
             }
         }
-        Access::Other => {
-            if inst.flow == Flow::Call {
-                if function.is_catching(inst) {
-                    *known = Known::NOTHING;
-                } else {
-                    known.forget(ALL & !PRESERVED | pinned);
-                }
-                return;
-            }
-            write_register(inst, decoded, known);
+        Access::Other(written) => {
+            known.write(written);
             // The stack pointer only moves where a frame begins and ends, and behind a callee that took its arguments with it.
-            if inst.writes >> RSP & 1 != 0 {
+            if written.unknown >> RSP & 1 != 0 {
                 known.word = [NONE; 16];
             }
         }
+        Access::Call { catching: true } => *known = Known::NOTHING,
+        Access::Call { catching: false } => known.forget(ALL & !PRESERVED),
     }
     known.forget(pinned);
 }
 
 /// What an instruction leaves of what is known of the registers that it writes.
-fn write_register(inst: &Inst, decoded: &Instruction, known: &mut Known) {
-    // A part of a register does not touch the upper half.
-    let short = known.short;
-    known.forget(inst.writes & ALL);
+fn written(inst: &Inst, decoded: &Instruction) -> Written {
+    let mut written = Written { unknown: (inst.writes & ALL) as u16, ..Written::default() };
     if decoded.op_count() == 0 || decoded.op0_kind() != OpKind::Register {
-        return;
+        return written;
     }
-    let Some(first) = number(decoded.op0_register()) else { return };
-    if inst.writes >> first & 1 == 0 {
-        return;
-    }
+    let Some(first) = number(decoded.op0_register()).filter(|n| inst.writes >> n & 1 != 0) else { return written };
+    let is_source = matches!(
+        decoded.code(),
+        Code::Mul_rm32
+            | Code::Mul_rm64
+            | Code::Imul_rm32
+            | Code::Imul_rm64
+            | Code::Div_rm32
+            | Code::Div_rm64
+            | Code::Idiv_rm32
+            | Code::Idiv_rm64
+    );
     match decoded.op0_register().size() {
+        _ if is_source => {}
         // Without a bit in its source, these leave their target alone, or half of it.
         4 if matches!(decoded.code(), Code::Bsf_r32_rm32 | Code::Bsr_r32_rm32) => {}
-        // Their first operand is a source.
-        _ if matches!(
-            decoded.code(),
-            Code::Mul_rm32 | Code::Mul_rm64 | Code::Imul_rm32 | Code::Imul_rm64 | Code::Div_rm32 | Code::Div_rm64 | Code::Idiv_rm32 | Code::Idiv_rm64
-        ) => {}
-        4 => known.short |= 1 << first,
-        1 | 2 if inst.reads >> first & 1 != 0 => known.short |= short & 1 << first,
+        4 => {
+            written.short = 1 << first;
+            written.unknown &= !(1 << first);
+        }
+        // A part of a register does not touch the upper half.
+        1 | 2 if inst.reads >> first & 1 != 0 => {
+            written.partly = 1 << first;
+            written.unknown &= !(1 << first);
+        }
         _ => {}
     }
+    written
 }
 
 /// What was found of a function, for the other passes.
 pub(super) struct Facts {
-    /// Copies of 4 bytes that copy all that is in the register, by instruction.
-    pub(super) whole_copies: Vec<bool>,
     /// Words that were read before, and are not any more: what is written to them is lost.
     pub(super) unread: Vec<(i32, i32)>,
 }
 
 /// Finds what registers hold, and takes out what that makes superfluous. `None` if that takes too long.
 pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
-    let words = Words::find(function);
-    let words = words.as_ref();
-    let mut shorts = Shorts { short: vec![true; words.map_or(0, |w| w.places.len())], changed: false };
+    let words = &Words::find(function).unwrap_or_default();
+    let accesses: Vec<Access> = function.insts.iter().zip(&function.decoded).map(|(i, d)| words.access(function, i, d)).collect();
+    let mut shorts = Shorts { short: vec![true; words.places.len()], changed: false };
     let mut at_start: Vec<Option<Known>>;
     loop {
         shorts.changed = false;
-        at_start = states(function, words, &mut shorts)?;
+        at_start = states(function, words, &accesses, &mut shorts)?;
         if !shorts.changed {
             break;
         }
     }
-    let mut facts = Facts { whole_copies: vec![false; function.insts.len()], unread: Vec::new() };
+    let mut facts = Facts { unread: Vec::new() };
     // Of each word whether it is read still, and whether it was.
-    let mut read = vec![(false, false); words.map_or(0, |w| w.places.len())];
+    let mut read = vec![(false, false); words.places.len()];
     for b in 0..function.blocks.len() {
         let (first, end) = (function.blocks[b].first as usize, function.blocks[b].end as usize);
         let mut known = at_start[b].unwrap_or(Known::NOTHING);
@@ -314,8 +339,8 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
             let mut change = Change::Keep;
             let mut shorter = None;
             if !function.insts[i].relocated {
-                match words.map(|w| w.access(&function.insts[i], &function.decoded[i])) {
-                    Some(Access::Load { register, word }) => {
+                match accesses[i] {
+                    Access::Load { register, word } => {
                         if known.word[register] == word {
                             change = Change::Delete;
                         } else if let Some(from) = known.holder(word) {
@@ -326,9 +351,8 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                             *was = true;
                         }
                     }
-                    Some(Access::Store { register, word })
-                        if known.word[register] == word
-                            && (words.is_some_and(|w| w.size(word) == 8) || known.short >> register & 1 != 0) =>
+                    Access::Store { register, word }
+                        if known.word[register] == word && (words.size(word) == 8 || known.short >> register & 1 != 0) =>
                     {
                         change = Change::Delete;
                     }
@@ -340,29 +364,27 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                     && from != RSP
                 {
                     let short = known.short >> from & 1 != 0;
-                    facts.whole_copies[i] = wide || short;
+                    function.insts[i].copies_all = short;
                     if (wide || short) && (to == from || known.word[to] != NONE && known.word[to] == known.word[from]) {
                         change = Change::Delete;
                     }
                 }
             }
-            step(function, words, &mut shorts, &mut known, i);
+            step(function, words, &mut shorts, &mut known, accesses[i]);
             function.insts[i].change = change;
             if let Some(copy) = shorter
-                && function.replace(i, copy)
+                && !function.replace(i, copy)
             {
-                facts.whole_copies[i] = true;
+                return None;
             }
         }
     }
-    if let Some(words) = words {
-        facts.unread = words.places.iter().zip(read).filter(|(_, (still, was))| *was && !*still).map(|(place, _)| *place).collect();
-    }
+    facts.unread = words.places.iter().zip(read).filter(|(_, (still, was))| *was && !*still).map(|(place, _)| *place).collect();
     Some(facts)
 }
 
 /// What is known at the start of each block.
-fn states(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts) -> Option<Vec<Option<Known>>> {
+fn states(function: &Function<'_>, words: &Words, accesses: &[Access], shorts: &mut Shorts) -> Option<Vec<Option<Known>>> {
     let count = function.blocks.len();
     let mut states: Vec<Option<Known>> = vec![None; count];
     let mut waiting = vec![false; count];
@@ -387,8 +409,8 @@ fn states(function: &Function<'_>, words: Option<&Words>, shorts: &mut Shorts) -
             }
             let Some(mut known) = states[b] else { continue };
             let block = &function.blocks[b];
-            for i in block.first..block.end {
-                step(function, words, shorts, &mut known, i as usize);
+            for access in &accesses[block.first as usize..block.end as usize] {
+                step(function, words, shorts, &mut known, *access);
             }
             for next in function.successors(block) {
                 let next = *next as usize;

@@ -5,6 +5,10 @@ use super::decode::{Change, Flow, Function, Piece};
 
 /// Constants keep their place to a multiple of this.
 const ALIGNMENT: u32 = 16;
+/// Innermost loops begin at multiples of this.
+const LOOP_ALIGNMENT: u32 = 32;
+/// Longer loops begin anywhere.
+const MAX_LOOP: u32 = 512;
 
 /// Where the bytes of a function went.
 #[derive(Clone, Debug, Default)]
@@ -39,9 +43,10 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
     let count = function.insts.len();
     // Branches begin short, and grow where they do not reach.
     let mut long = vec![false; count];
-    let mut starts = vec![0u32; count + 1];
+    let mut starts = vec![0u32; count];
     let mut tables = vec![0u32; function.tables.len()];
     let mut data = Vec::new();
+    let aligned = loops(function);
     let size = loop {
         let mut at = 0u32;
         data.clear();
@@ -49,10 +54,14 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
             match *piece {
                 Piece::Code(first, end) => {
                     for i in first as usize..end as usize {
+                        if aligned[i] {
+                            at = at.next_multiple_of(LOOP_ALIGNMENT);
+                        }
                         starts[i] = at;
                         let inst = &function.insts[i];
                         at += match (inst.change, inst.flow) {
                             (Change::Delete, _) => 0,
+                            (Change::Keep, Flow::Jump(target)) if goes_on(function, i, target) => 0,
                             (Change::Replace(_, len), _) => u32::from(len),
                             (Change::Keep, Flow::Jump(_) | Flow::Branch(_)) => {
                                 let sizes = branch_sizes(inst.flow);
@@ -73,11 +82,10 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                 }
             }
         }
-        starts[count] = at;
         let mut grown = false;
         for (i, inst) in function.insts.iter().enumerate() {
             let (Flow::Jump(target) | Flow::Branch(target)) = inst.flow else { continue };
-            if long[i] || inst.change == Change::Delete {
+            if long[i] || inst.change == Change::Delete || matches!(inst.flow, Flow::Jump(_)) && goes_on(function, i, target) {
                 continue;
             }
             let distance = i64::from(starts[target as usize]) - i64::from(starts[i] + 2);
@@ -107,6 +115,8 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
             Piece::Code(first, end) => {
                 for i in first as usize..end as usize {
                     let inst = &function.insts[i];
+                    let gap = (starts[i] as usize).checked_sub(bytes.len())?;
+                    pad(&mut bytes, gap);
                     let start = bytes.len() as u32;
                     if start != starts[i] {
                         return None;
@@ -114,13 +124,10 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                     let old = function.bytes.get(inst.offset as usize..inst.end() as usize)?;
                     match (inst.change, inst.flow) {
                         (Change::Delete, _) => {}
+                        (Change::Keep, Flow::Jump(target)) if goes_on(function, i, target) => {}
                         (Change::Replace(new, len), _) => bytes.extend_from_slice(new.get(..usize::from(len))?),
                         (Change::Keep, Flow::Jump(target) | Flow::Branch(target)) => {
-                            // The condition is the low half of the last byte of the opcode.
-                            let condition = match inst.flow {
-                                Flow::Branch(_) => Some(condition(old)?),
-                                _ => None,
-                            };
+                            let condition = matches!(inst.flow, Flow::Branch(_)).then_some(inst.condition);
                             let to = i64::from(starts[target as usize]);
                             let sizes = branch_sizes(inst.flow);
                             if long[i] {
@@ -168,10 +175,55 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
     Some((bytes, Moves { places }))
 }
 
-/// The condition of a branch.
-fn condition(branch: &[u8]) -> Option<u8> {
-    match *branch {
-        [0x0f, op @ 0x80..=0x8f, ..] | [op @ 0x70..=0x7f, _] => Some(op & 0xf),
-        _ => None,
+/// Whether nothing is left between a jump and what it leads to.
+fn goes_on(function: &Function<'_>, jump: usize, target: u32) -> bool {
+    let target = target as usize;
+    // No table or constant may lie between them.
+    target > jump
+        && target - jump < 16
+        && function.insts[jump + 1..target].iter().all(|i| i.change == Change::Delete)
+        && function.insts[jump..=target].windows(2).all(|w| w[0].end() == w[1].offset)
+}
+
+/// Where innermost loops without calls begin.
+fn loops(function: &Function<'_>) -> Vec<bool> {
+    let mut aligned = vec![false; function.insts.len()];
+    // The end of the last jump back to what is not before it: what contains it is no innermost loop.
+    let mut last: Option<u32> = None;
+    for (i, inst) in function.insts.iter().enumerate() {
+        if inst.change == Change::Delete {
+            continue;
+        }
+        match inst.flow {
+            Flow::Jump(head) | Flow::Branch(head) if head as usize <= i => {
+                let start = function.insts[head as usize].offset;
+                if inst.end() - start <= MAX_LOOP && last.is_none_or(|l| l < head) {
+                    aligned[head as usize] = true;
+                }
+                last = last.max(Some(head));
+            }
+            Flow::Call | Flow::Table(_) => last = Some(i as u32),
+            _ => {}
+        }
+    }
+    aligned
+}
+
+/// Fills a gap with instructions that do nothing, as long as there are (Intel SDM volume 2B, NOP).
+fn pad(bytes: &mut Vec<u8>, mut gap: usize) {
+    const NOPS: [&[u8]; 9] = [
+        &[0x90],
+        &[0x66, 0x90],
+        &[0x0f, 0x1f, 0],
+        &[0x0f, 0x1f, 0x40, 0],
+        &[0x0f, 0x1f, 0x44, 0, 0],
+        &[0x66, 0x0f, 0x1f, 0x44, 0, 0],
+        &[0x0f, 0x1f, 0x80, 0, 0, 0, 0],
+        &[0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+        &[0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+    ];
+    while let Some(n) = gap.min(NOPS.len()).checked_sub(1) {
+        bytes.extend_from_slice(NOPS[n]);
+        gap -= n + 1;
     }
 }

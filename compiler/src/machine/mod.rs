@@ -7,7 +7,9 @@
 mod copies;
 mod decode;
 mod known;
+mod latches;
 mod layout;
+mod peephole;
 mod rewrite;
 
 pub use layout::Moves;
@@ -17,18 +19,24 @@ use cranelift_codegen::Context;
 /// The code of a function, made better, and where its bytes went. `code` are its bytes as they are now.
 pub fn improve(code: &[u8], context: &Context, pinned: bool) -> Option<(Vec<u8>, Moves)> {
     let compiled = context.compiled_code()?;
-    let m: u32 = std::env::var("MC").ok().and_then(|v| v.parse().ok()).unwrap_or(255);
     let mut function = decode::decode(code, &compiled.buffer, &compiled.bb_starts, pinned)?;
     if let Some(frame) = compiled.buffer.frame_layout() {
         let slots = &context.func.sized_stack_slots;
         let end = slots.iter().map(|(slot, data)| frame.stackslots[slot].offset.saturating_add(data.size)).max();
         function.slots_end = end.and_then(|end| i32::try_from(end).ok()).unwrap_or(0);
     }
-    if m & 1 != 0 && let Some(facts) = known::take_out(&mut function) {
-        if m & 2 != 0 { copies::take_out(&mut function, &facts, m); }
+    if let Some(facts) = known::take_out(&mut function) {
+        copies::take_out(&mut function);
         // The collector reads some of the words.
-        if m & 16 != 0 && compiled.buffer.user_stack_maps().is_empty() {
+        if compiled.buffer.user_stack_maps().is_empty() {
             copies::take_out_writes(&mut function, &facts);
+        }
+        let live = copies::at_ends(&function);
+        peephole::take_out(&mut function, &live);
+        copies::sweep(&mut function, &live);
+        let turned = latches::turn(&mut function);
+        if !turned.is_empty() {
+            copies::move_up(&mut function, &turned);
         }
     }
     layout::lay_out(&function)

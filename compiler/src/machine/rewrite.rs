@@ -45,6 +45,11 @@ pub(super) fn wide(number: usize) -> Register {
     WIDE.get(number).copied().unwrap_or(Register::None)
 }
 
+/// Its lower half.
+pub(super) fn narrow(number: usize) -> Register {
+    wide(number).full_register32()
+}
+
 /// The part of another register that corresponds to a register.
 fn sized(like: Register, number: usize) -> Option<Register> {
     let whole = wide(number);
