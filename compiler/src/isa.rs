@@ -305,7 +305,7 @@ mod tests {
         let narrow = cursor.ins().iconst(ir::types::I32, 1);
         cursor.ins().return_(&[narrow]);
         let target = Target::new(None, &Cpu::Native, OptLevel::Speed, false, SelfChecks::default()).unwrap();
-        match compile(&mut context, &*target.isa, Keep::default(), &crate::opt::sites::Sites::default()) {
+        match compile(&mut context, &*target.isa, Keep::default(), &crate::opt::sites::Sites::default(), false) {
             Err(Failure::Other(message)) => assert!(message.contains("return"), "{message}"),
             other => panic!("{other:?}"),
         }

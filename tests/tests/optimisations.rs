@@ -20,6 +20,7 @@ fn configs() -> Vec<(&'static str, Config)> {
         ("compiled at the eighth", jit(Inlining::Normal, all).tier(Tier::Auto).compile_after(7, true)),
         ("locals as values", jit(Inlining::Everywhere, Passes { frame_locals: false, ..all })),
         ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false, ..all })),
+        ("machine code as it comes", jit(Inlining::Everywhere, Passes { machine_code: false, ..all })),
     ]
 }
 

@@ -2,7 +2,6 @@
 //! is not understood makes the whole function one that is left as it is.
 
 use super::rewrite::registers;
-use cranelift_codegen::{Final, FinalizedMachExceptionHandler, MachBufferFinalized};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpKind, Register};
 
 /// A set of general registers by their numbers in instructions, and `FLAGS`.
@@ -144,36 +143,42 @@ impl Function<'_> {
     }
 }
 
-/// Takes a function apart. `starts` are the offsets of its blocks, sorted.
-pub(super) fn decode<'a>(bytes: &'a [u8], buffer: &MachBufferFinalized<Final>, starts: &[u32], pinned: bool) -> Option<Function<'a>> {
-    let mut roots = Vec::new();
-    let mut catching = Vec::new();
-    for site in buffer.call_sites() {
-        for handler in site.exception_handlers {
-            match handler {
-                FinalizedMachExceptionHandler::Default(offset) => roots.push(*offset),
-                _ => return None,
-            }
-            catching.push(site.ret_addr);
-        }
-    }
+/// A function's machine code, and what is known of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Input<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Where blocks begin, in any order; those that only a branch leads to may be missing.
+    pub(super) starts: Vec<u32>,
+    /// Where references to symbols are, in any order.
+    pub(super) relocations: Vec<u32>,
+    /// Returns of calls and where exceptions that leave these go.
+    pub(super) handlers: Vec<(u32, u32)>,
+    /// As in `Function`.
+    pub(super) slots_end: i32,
+    pub(super) pinned: bool,
+}
+
+/// Takes a function apart.
+pub(super) fn decode<'a>(input: &Input<'a>) -> Option<Function<'a>> {
+    let roots: Vec<u32> = input.handlers.iter().map(|h| h.1).collect();
+    let mut catching: Vec<u32> = input.handlers.iter().map(|h| h.0).collect();
     catching.sort_unstable();
-    let mut starts: Vec<u32> = starts.iter().copied().chain(buffer.traps().iter().map(|t| t.offset)).chain(roots.iter().copied()).collect();
+    let mut starts: Vec<u32> = input.starts.iter().chain(&roots).copied().collect();
     starts.sort_unstable();
+    let mut relocated = input.relocations.clone();
+    relocated.sort_unstable();
     let mut function = Function {
-        bytes,
-        insts: Vec::with_capacity(bytes.len() / 4),
-        decoded: Vec::with_capacity(bytes.len() / 4),
+        bytes: input.bytes,
+        insts: Vec::with_capacity(input.bytes.len() / 4),
+        decoded: Vec::with_capacity(input.bytes.len() / 4),
         pieces: Vec::new(),
         tables: Vec::new(),
         blocks: Vec::new(),
         edges: Vec::new(),
-        pinned,
-        slots_end: 0,
+        pinned: input.pinned,
+        slots_end: input.slots_end,
         catching,
     };
-    let mut relocated: Vec<u32> = buffer.relocs().iter().map(|r| r.offset).collect();
-    relocated.sort_unstable();
     // A block that became empty is not among those that are known, but what it ran into may be reached by a branch.
     for _ in 0..ATTEMPTS {
         function.instructions(&starts, &relocated)?;

@@ -332,14 +332,14 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
     let mut facts = Facts { unread: Vec::new() };
     // Of each word whether it is read still, and whether it was.
     let mut read = vec![(false, false); words.places.len()];
-    for b in 0..function.blocks.len() {
+    for (b, known) in at_start.into_iter().enumerate() {
         let (first, end) = (function.blocks[b].first as usize, function.blocks[b].end as usize);
-        let mut known = at_start[b].unwrap_or(Known::NOTHING);
-        for i in first..end {
+        let mut known = known.unwrap_or(Known::NOTHING);
+        for (i, access) in accesses.iter().copied().enumerate().take(end).skip(first) {
             let mut change = Change::Keep;
             let mut shorter = None;
             if !function.insts[i].relocated {
-                match accesses[i] {
+                match access {
                     Access::Load { register, word } => {
                         if known.word[register] == word {
                             change = Change::Delete;
@@ -370,7 +370,7 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                     }
                 }
             }
-            step(function, words, &mut shorts, &mut known, accesses[i]);
+            step(function, words, &mut shorts, &mut known, access);
             function.insts[i].change = change;
             if let Some(copy) = shorter
                 && !function.replace(i, copy)

@@ -90,11 +90,11 @@ fn address(function: &mut Function<'_>, i: usize, next: usize, live: Registers) 
             _ => return false,
         },
         (Mnemonic::Add, _) => match constant(&op) {
-            Some(n) => MemoryOperand::with_base_displ_size(base, n, displacement_size(n)),
+            Some(n) => MemoryOperand::with_base_displ(base, n),
             None => return false,
         },
         (Mnemonic::Sub, _) => match constant(&op).filter(|n| *n != i64::from(i32::MIN)) {
-            Some(n) => MemoryOperand::with_base_displ_size(base, -n, displacement_size(-n)),
+            Some(n) => MemoryOperand::with_base_displ(base, -n),
             None => return false,
         },
         (Mnemonic::Shl, OpKind::Immediate8) if op.immediate8() == 1 => MemoryOperand::with_base_index(base, base),
@@ -110,10 +110,6 @@ fn address(function: &mut Function<'_>, i: usize, next: usize, live: Registers) 
     }
     function.insts[i].change = Change::Delete;
     true
-}
-
-fn displacement_size(displacement: i64) -> u32 {
-    if i8::try_from(displacement).is_ok() { 1 } else { 4 }
 }
 
 /// Whether all that read the flags behind instruction `i`, before they are written again, ask for one of these.

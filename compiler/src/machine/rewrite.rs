@@ -1,7 +1,7 @@
 //! Instructions in the place of others: encoded by a library, decoded again, and compared, before they are believed.
 
 use super::decode::{ALL, Change, FLAGS, Function, Registers, number};
-use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register, RflagsBits};
 
 const WIDE: [Register; 16] = [
     Register::RAX,
@@ -73,6 +73,9 @@ fn encode(instruction: &Instruction) -> Option<Change> {
     (again == *instruction && again.len() == len).then_some(Change::Replace(bytes, len as u8))
 }
 
+/// The flags that conditions ask for.
+const CONDITIONS: u32 = RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::CF | RflagsBits::PF;
+
 /// What an instruction does with the general registers and the flags: what it reads, and what it may change.
 pub(super) fn registers(facts: &mut InstructionInfoFactory, decoded: &Instruction) -> (Registers, Registers) {
     let (mut reads, mut writes) = (0, 0);
@@ -91,9 +94,14 @@ pub(super) fn registers(facts: &mut InstructionInfoFactory, decoded: &Instructio
     if decoded.rflags_read() != 0 {
         reads |= FLAGS;
     }
-    // Flags that are left as they are would be read; which of them are written does not matter to anything here.
-    if decoded.rflags_modified() != 0 {
-        writes |= FLAGS;
+    match decoded.rflags_modified() & CONDITIONS {
+        0 => {}
+        CONDITIONS => writes |= FLAGS,
+        // Others stay as they were (`inc` and the carry).
+        _ => {
+            reads |= FLAGS;
+            writes |= FLAGS;
+        }
     }
     (reads, writes)
 }
