@@ -90,14 +90,9 @@ fn files_a_process() -> usize {
 /// have the core language over and over.
 const PART: &[&str] = &[
     "exceptions",
-    "function-references",
-    "memory64",
-    "multi-memory",
-    "multi-value",
     "nontrapping-float-to-int-conversions",
     "relaxed-simd",
     "sign-extension-ops",
-    "simd",
     "tail-call",
     "threads",
     "wide-arithmetic",
