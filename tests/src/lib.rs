@@ -60,6 +60,20 @@ pub fn wasmc() -> PathBuf {
     host_wasmc()
 }
 
+/// Whether the wasmc that is tested is for another architecture, and runs under emulation: an order of magnitude slower.
+pub fn is_emulated() -> bool {
+    std::env::var_os("WASMC_EXE").is_some()
+}
+
+/// The targets that wasmc has, the one of the wasmc that is tested first.
+pub fn targets() -> [&'static str; 2] {
+    let mut targets = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+    if cfg!(target_arch = "aarch64") != is_emulated() {
+        targets.reverse();
+    }
+    targets
+}
+
 /// The wasmc executable for this machine, whatever `WASMC_EXE` says.
 ///
 /// # Panics

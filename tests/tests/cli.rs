@@ -9,11 +9,12 @@
 //! ! TEXT           a line that its standard error must contain, in this order
 //! ```
 //!
-//! `[..]` in an expected line stands for anything. Standard output must match whole, standard error in part.
+//! `[..]` in an expected line stands for anything. Standard output must match whole, standard error in part. In all lines, `{foreign}`
+//! stands for a target that is not the tested wasmc's own, and `{soon}` for a time in which a small program starts but does not end.
 
 use std::path::Path;
 use std::time::Duration;
-use wasmc_tests::{Outcome, command, run, wasmc, workspace};
+use wasmc_tests::{Outcome, command, is_emulated, run, targets, wasmc, workspace};
 
 fn matches(pattern: &str, line: &str) -> bool {
     let parts: Vec<_> = pattern.split("[..]").collect();
@@ -59,6 +60,7 @@ fn check(e: &Expected, o: &Outcome) -> Result<(), String> {
 
 fn run_case(path: &Path) -> Result<usize, String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let text = text.replace("{foreign}", targets()[1]).replace("{soon}", if is_emulated() { "800ms" } else { "50ms" });
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut expected: Vec<Expected> = Vec::new();
     let mut file: Option<(String, String)> = None;

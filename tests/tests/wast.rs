@@ -50,3 +50,8 @@ fn compiled() {
 fn mixed() {
     on_tier("mixed");
 }
+
+#[test]
+fn auto() {
+    on_tier("auto");
+}

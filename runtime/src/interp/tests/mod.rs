@@ -321,10 +321,12 @@ fn no_handler_leaves_anything_on_the_native_stack() {
 #[test]
 fn joined_instructions_compute_the_same() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    // One engine, which keeps the memory: emulators need much time and memory for each reservation.
+    let engine = engine();
     for round in 0..400 {
         let program = Program::random(&mut random);
         for _ in 0..3 {
-            let mut store = Store::new(&engine(), ());
+            let mut store = Store::new(&engine, ());
             let instance = instance(&mut store, &program.text(), &[]);
             let f = instance.get_func(&mut store, "f").expect("the export");
             let locals: Vec<u64> = (0..8).map(|i| if i < 4 { random.next() & 0xffff_ffff } else { random.next() }).collect();
