@@ -160,6 +160,10 @@ fn output(
         && let Some((code, moves)) = machine::improve(&function.code, context, isa.flags().enable_pinned_reg())
     {
         function.relocate(code, &moves);
+        if keep.disassembly {
+            let symbols: Vec<(u32, String)> = function.relocations.iter().map(|r| (r.offset, format!("{:?}", r.symbol))).collect();
+            function.text = Some(machine::listing(&function.code, &moves, &symbols));
+        }
     }
     Ok(function)
 }
@@ -170,10 +174,14 @@ impl CompiledFunction {
         self.code = code.into();
         for offset in (self.relocations.iter_mut().map(|r| &mut r.offset))
             .chain(self.traps.iter_mut().map(|t| &mut t.code_offset))
-            .chain(self.handlers.iter_mut().flat_map(|h| [&mut h.return_offset, &mut h.handler_offset]))
-            .chain(self.stack_maps.iter_mut().map(|m| &mut m.return_offset))
+            .chain(self.handlers.iter_mut().map(|h| &mut h.handler_offset))
         {
             *offset = moves.get(*offset);
+        }
+        let returns =
+            self.handlers.iter_mut().map(|h| &mut h.return_offset).chain(self.stack_maps.iter_mut().map(|m| &mut m.return_offset));
+        for offset in returns {
+            *offset = moves.get_end(*offset);
         }
         // Of those whose code is gone, the last one begins here.
         let mut addresses: Vec<AddressRecord> = Vec::with_capacity(self.addresses.len());

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use wasmc_compiler::{CompileOptions, Cpu, Inlining, Interpret, OptLevel, compile_to_artifact};
+use wasmc_compiler::{CompileOptions, Cpu, Inlining, Interpret, OptLevel, Passes, compile_to_artifact};
 use wasmc_environ::Tunables;
 use wasmc_environ::artifact::{HEADER_OFFSET, Header, SectionKind};
 use wasmc_environ::features::Features;
@@ -32,6 +32,7 @@ fn variants() -> Vec<(&'static str, CompileOptions<'static>)> {
         ("mixed", CompileOptions { interpret: vec![Interpret::Odd], ..base() }),
         ("interpreted", CompileOptions { interpret: vec![Interpret::All], ..base() }),
         ("unoptimised", CompileOptions { opt_level: OptLevel::None, ..base() }),
+        ("machine code as it comes", CompileOptions { passes: Passes { machine_code: false, ..Passes::default() }, ..base() }),
         ("baseline", CompileOptions { cpu: Cpu::Baseline, ..base() }),
         ("metered", tunables(|t| t.meter = true)),
         ("traced", tunables(|t| t.trace = true)),
@@ -281,8 +282,9 @@ fn attacks_are_refused() {
                 (table $o (export "o") 4 8 funcref) (global $g (mut i64) (i64.const 0))
                 (func $f (export "f") (param i32) (result i32) {body}))"#
         ));
-        let options = CompileOptions { cpu: Cpu::Baseline, ..CompileOptions::default() };
-        compile(&wasm, &options)
+        // Branches in their long form, which are looked for below.
+        let passes = Passes { machine_code: false, ..Passes::default() };
+        compile(&wasm, &CompileOptions { cpu: Cpu::Baseline, passes, ..CompileOptions::default() })
     };
     let prologue = [0x55, 0x48, 0x89, 0xe5];
     let after = |bytes: &[u8], code: &[u8]| {

@@ -15,9 +15,21 @@ const MAX_LOOP: u32 = 512;
 pub struct Moves {
     /// Old and new offsets of instructions and data, sorted, and the length of each in the new code.
     places: Vec<(u32, u32, u32)>,
+    /// Where tables and constants are, sorted.
+    data: Vec<(u32, u32)>,
 }
 
 impl Moves {
+    /// From where to where there is no code.
+    pub fn data(&self) -> &[(u32, u32)] {
+        &self.data
+    }
+
+    /// Where what ended at an offset ends now: the return of a call, behind which a loop may be aligned.
+    pub fn get_end(&self, offset: u32) -> u32 {
+        offset.checked_sub(1).map_or(0, |last| self.get(last) + 1)
+    }
+
     /// Where what was at an offset is now; where it would be, if it is gone.
     pub fn get(&self, offset: u32) -> u32 {
         if self.places.is_empty() {
@@ -109,6 +121,7 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
     };
     let mut bytes = Vec::with_capacity(size as usize);
     let mut places = Vec::with_capacity(count + data.len());
+    let mut ranges = Vec::new();
     let mut next_data = data.iter();
     for piece in &function.pieces {
         match *piece {
@@ -163,16 +176,19 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                     bytes.extend_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
                 }
                 places.push((table.offset, start, bytes.len() as u32 - start));
+                ranges.push((start, bytes.len() as u32));
             }
             Piece::Data(start, end) => {
                 let (_, new) = *next_data.next()?;
+                // With what aligns it.
+                ranges.push((bytes.len() as u32, new + (end - start)));
                 bytes.resize(new as usize, 0);
                 bytes.extend_from_slice(function.bytes.get(start as usize..end as usize)?);
                 places.push((start, new, end - start));
             }
         }
     }
-    Some((bytes, Moves { places }))
+    Some((bytes, Moves { places, data: ranges }))
 }
 
 /// Whether nothing is left between a jump and what it leads to.

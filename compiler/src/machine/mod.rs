@@ -9,10 +9,12 @@ mod decode;
 mod known;
 mod latches;
 mod layout;
+mod listing;
 mod peephole;
 mod rewrite;
 
 pub use layout::Moves;
+pub use listing::listing;
 
 #[cfg(test)]
 mod tests;

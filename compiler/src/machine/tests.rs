@@ -504,3 +504,22 @@ fn each_step_takes_out_what_it_should() {
     let lost = [with(Code::Mov_rm64_r64, word(), RCX), with(Code::Mov_r64_rm64, RDX, word()), with(Code::Mov_rm64_r64, RAX, RDX)];
     assert!(improved(&lost).iter().all(|c| *c != Code::Mov_r64_rm64));
 }
+
+/// What aligns a loop does not belong to the call in front of it: an exception or the collector looks for where the call returns.
+#[test]
+fn a_call_ends_where_it_returns() {
+    let mut head = with(Code::Sub_rm32_imm8, Register::EAX, 1);
+    head.set_ip(1);
+    let mut code = vec![Instruction::with1(Code::Push_r64, Register::RBP).unwrap(), with(Code::Mov_rm64_r64, Register::RBP, Register::RSP)];
+    code.push(Instruction::with1(Code::Call_rm64, Register::RAX).unwrap());
+    code.extend([head, Instruction::with_branch(Code::Jne_rel32_64, 1).unwrap()]);
+    code.extend([Instruction::with1(Code::Pop_r64, Register::RBP).unwrap(), Instruction::with(Code::Retnq)]);
+    let bytes = BlockEncoder::encode(64, InstructionBlock::new(&code, 0), BlockEncoderOptions::DONT_FIX_BRANCHES).unwrap().code_buffer;
+    let (after, moves) = rewrite_all(&Input { bytes: &bytes, ..Input::default() }, true).unwrap();
+    let call = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE).iter().find(|i| i.code() == Code::Call_rm64).unwrap();
+    let returns = call.next_ip() as u32;
+    assert_eq!((moves.get_end(returns), moves.get(returns)), (returns, 32));
+    let heads: Vec<u64> =
+        Decoder::with_ip(64, &after, 0, DecoderOptions::NONE).iter().filter(|i| i.code() == Code::Sub_rm32_imm8).map(|i| i.ip()).collect();
+    assert_eq!(heads, [32]);
+}
