@@ -192,6 +192,31 @@ fn one_entry_with_several_types() {
     }
 }
 
+/// A handler of calls with and without arguments on the stack: it runs with the frame as it was at the call, whether or not the callee
+/// would have taken its arguments off the stack.
+#[test]
+fn one_handler_of_calls_with_other_arguments() {
+    let wasm = text(
+        "(module (tag $t (param i32)) (memory 1)
+            (func $many (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (throw $t (local.get 9)))
+            (func $one (param i32) (result i32) (if (local.get 0) (then (throw $t (local.get 0)))) (i32.const 5))
+            (func (export \"f\") (param i32 i32) (result i32) (local $e exnref) (local $n i32)
+                (block $caught (result i32 exnref)
+                    (try_table (catch_ref $t $caught)
+                        (local.set $n (call $one (local.get 0)))
+                        (local.set $n (i32.add (local.get $n) (call $many (local.get 0) (local.get 1) (i32.const 2) (i32.const 3) (i32.const 4)
+                            (i32.const 5) (i32.const 6) (i32.const 7) (i32.const 8) (i32.const 9)))))
+                    (return (local.get $n)))
+                (local.set $e) (drop)
+                (i32.store (i32.const 0) (call $one (i32.const 0)))
+                (i32.store (i32.const 4) (i32.add (i32.add (local.get $n) (i32.const 1)) (i32.load (local.get 1))))
+                (if (local.get 1) (then (throw_ref (local.get $e)))) (local.get $n)))",
+    );
+    for (name, options) in variants() {
+        assert_eq!(problem(&compile(&wasm, &options)), None, "{name}");
+    }
+}
+
 /// Memories of a constant size into which an access goes at one address or at none: found by fuzzing. Compared with 0, an index that is a
 /// count of zeros became a test of a bit.
 #[test]

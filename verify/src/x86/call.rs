@@ -388,8 +388,9 @@ impl Prover<'_> {
         }
     }
 
-    /// The handler of exceptions of a call, from the records; the frame is as they say.
-    fn handler(&self, s: &State, behind: u32, callee: &Callee) -> Step<Option<u32>> {
+    /// The handler of exceptions of a call and the stack pointer there, from the records. The frame is as they say: as at the call,
+    /// with the arguments that the callee takes off the stack when it returns.
+    fn handler(&self, s: &State, behind: u32, callee: &Callee) -> Step<Option<(u32, i32)>> {
         let records = self.program.contents.handlers();
         let Ok(n) = records.binary_search_by_key(&behind, |r| r.return_offset) else { return Ok(None) };
         let r = records[n];
@@ -407,7 +408,7 @@ impl Prover<'_> {
         if !(self.start..self.limit).contains(&r.handler_offset) {
             return Err("the handler of an exception is in another function".into());
         }
-        Ok(Some(r.handler_offset))
+        Ok(Some((r.handler_offset, rsp - popped)))
     }
 
     /// Arguments of a builtin; what it gives, if that is more than a number.

@@ -48,9 +48,9 @@ enum Next {
     /// Both are possible; the state of the second is given.
     Branch(u32, Box<State>, bool),
     Table(Vec<u32>),
-    /// A call, whose exceptions go to a handler.
+    /// A call, whose exceptions go to a handler, with this stack pointer.
     Call {
-        handler: Option<u32>,
+        handler: Option<(u32, i32)>,
         returns: bool,
     },
 }
@@ -215,8 +215,8 @@ impl Prover<'_> {
                         break;
                     }
                     Next::Call { handler, returns } => {
-                        if let Some(handler) = handler {
-                            let state = handler_state(&state, handler);
+                        if let Some((handler, rsp)) = handler {
+                            let state = handler_state(&state, handler, rsp);
                             self.flow(at, handler, state)?;
                         }
                         if !returns {
@@ -388,7 +388,7 @@ impl Prover<'_> {
 }
 
 /// What is known where an exception is handled: the frame, and the two registers.
-fn handler_state(s: &State, handler: u32) -> State {
+fn handler_state(s: &State, handler: u32, rsp: i32) -> State {
     let mut h = s.clone();
     for r in 0..16u8 {
         if r != RSP && r != RBP {
@@ -396,6 +396,7 @@ fn handler_state(s: &State, handler: u32) -> State {
         }
     }
     let sym = 1 << 57 | u64::from(handler);
+    h.regs[RSP as usize] = Val { kind: Kind::Stack(rsp), sym: 0 };
     h.regs[RDX as usize] = Val { kind: Kind::Exception(ANY_TYPE), sym };
     h.regs[RAX as usize] = Val { kind: Kind::Max(crate::value::U32), sym: 0 };
     h.bytes = [u8::MAX; 16];
