@@ -276,7 +276,9 @@ impl Prover<'_> {
         use Mnemonic as M;
         let (left, right) = (self.operand(s, i, 0)?, self.operand(s, i, 1)?);
         let same = i.op_kind(1) == OpKind::Register
-            && (i.op_register(0) == i.op_register(1) || (left.sym != 0 && left.sym == right.sym && operand_size(i, 0) >= 4));
+            && (i.op_register(0) == i.op_register(1)
+                || operand_size(i, 0) >= 4
+                    && (left.sym != 0 && left.sym == right.sym || matches!(left.kind, Kind::Const(_)) && left.kind == right.kind));
         let bits = 8 * operand_size(i, 0) as u64;
         let narrow = if bits >= 64 { u64::MAX } else { (1u64 << bits) - 1 };
         let (l, r) = (left.kind.max(), right.kind.max());
