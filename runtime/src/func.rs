@@ -166,20 +166,39 @@ pub(crate) unsafe fn func_ref_of_exit(exit: *mut VMExitContext) -> *mut VMFuncRe
 #[inline(always)]
 pub(crate) unsafe fn host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
     // SAFETY: by the caller.
-    let place = match unsafe { (*(*exit).store).meter.watch_host } {
-        0 => None,
-        // SAFETY: by the caller.
-        _ => Some(unsafe { fuel::enter_host(exit) }?),
-    };
+    unsafe {
+        if (*(*exit).store).meter.watch_host != 0 {
+            return watched_host_call(exit, f);
+        }
+        unwatched_host_call(exit, f)
+    }
+}
+
+/// The same where time or calls are counted. By itself, so that the others keep nothing for it in registers or on the stack.
+///
+/// # Safety
+/// As `host_call`.
+#[cold]
+#[inline(never)]
+unsafe fn watched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
+    // SAFETY: by the caller.
+    unsafe {
+        let place = fuel::enter_host(exit)?;
+        let result = unwatched_host_call(exit, f);
+        fuel::leave_host(exit, place);
+        result
+    }
+}
+
+/// # Safety
+/// As `host_call`.
+#[inline(always)]
+unsafe fn unwatched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
     // SAFETY: by the caller: the data is the host function, which the store keeps alive.
     let result = catch_unwind(AssertUnwindSafe(|| unsafe {
         let store: *mut StoreOpaque = (*(*exit).store).store.cast();
         f(store, &(*(*exit).data.cast::<HostFunc<F>>()).closure)
     }));
-    if let Some(place) = place {
-        // SAFETY: by the caller.
-        unsafe { fuel::leave_host(exit, place) };
-    }
     match result {
         Ok(Ok(x)) => Ok(x),
         // SAFETY: by the caller.

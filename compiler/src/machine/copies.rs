@@ -2,7 +2,7 @@
 //! one, if its upper half is zero anyway); and of a result to where it is wanted, where it can be computed in the first place. Then what
 //! nobody reads goes, as far as it cannot fault.
 
-use super::decode::{ALL, Change, FLAGS, Flow, Function, R15, RBP, RSP, Registers, copy};
+use super::decode::{ALL, Change, FLAGS, Flow, Function, R15, RBP, RSP, Registers, copy, is_whole_vector};
 use super::known::Facts;
 use super::latches::is_comparison;
 use super::peephole::{EQUAL, asks_only};
@@ -350,10 +350,10 @@ pub(super) fn take_out_writes(function: &mut Function<'_>, facts: &Facts) {
         if inst.flow == Flow::Next
             && !inst.relocated
             && inst.writes & (ALL | FLAGS) == 0
-            && matches!(decoded.code(), Code::Mov_rm64_r64 | Code::Mov_rm32_r32)
+            && (matches!(decoded.code(), Code::Mov_rm64_r64 | Code::Mov_rm32_r32) || is_whole_vector(decoded))
             && decoded.op0_kind() == OpKind::Memory
             && decoded.memory_base() == Register::RSP
-            && facts.unread.iter().any(|(at, _)| i64::from(*at) == decoded.memory_displacement64() as i64)
+            && facts.unread.binary_search_by_key(&(decoded.memory_displacement64() as i64), |(at, _)| i64::from(*at)).is_ok()
         {
             inst.change = Change::Delete;
         }

@@ -1,7 +1,7 @@
 //! Machine code taken apart: instructions with what they read and write, the blocks that they form, jump tables and constants. Whatever
 //! is not understood makes the whole function one that is left as it is.
 
-use super::rewrite::registers;
+use super::rewrite::effects;
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpKind, Register};
 
 /// A set of general registers by their numbers in instructions, and `FLAGS`.
@@ -65,6 +65,8 @@ pub(super) struct Inst {
     pub(super) reads: Registers,
     /// Registers that it may change.
     pub(super) writes: Registers,
+    /// Vector registers that it may change, by their numbers.
+    pub(super) vectors: u16,
     /// The condition of a branch, as in its opcode.
     pub(super) condition: u8,
     /// Where in it the distance to data of the function is; 0 if it has none.
@@ -267,13 +269,14 @@ impl Function<'_> {
             flow: Flow::Next,
             reads: 0,
             writes: 0,
+            vectors: 0,
             condition: 0,
             distance: 0,
             copies_all: false,
             relocated: false,
             change: Change::Keep,
         };
-        (inst.reads, inst.writes) = registers(facts, decoded);
+        (inst.reads, inst.writes, inst.vectors) = effects(facts, decoded);
         match decoded.flow_control() {
             FlowControl::Next => {}
             FlowControl::UnconditionalBranch => inst.flow = Flow::Jump(u32::try_from(decoded.near_branch_target()).unwrap_or(u32::MAX)),
@@ -284,6 +287,7 @@ impl Function<'_> {
                 inst.flow = Flow::Call;
                 inst.reads |= ARGUMENTS | if self.pinned { 1 << R15 } else { 0 };
                 inst.writes |= ALL & !PRESERVED | FLAGS | if self.pinned { 1 << R15 } else { 0 };
+                inst.vectors = u16::MAX;
             }
             FlowControl::IndirectBranch | FlowControl::Return => {
                 inst.flow = Flow::Leave;
@@ -455,6 +459,47 @@ impl Function<'_> {
         }
         Some(())
     }
+}
+
+/// The number of a vector register, of which 16 bytes are looked at; the code generator uses 16 of them.
+pub(super) fn vector_number(register: Register) -> Option<usize> {
+    (register.is_vector_register() && register.number() < 16).then(|| register.number())
+}
+
+/// Whether an instruction is a copy of 16 bytes between two vector registers: target and source.
+pub(super) fn vector_copy(decoded: &Instruction) -> Option<(usize, usize)> {
+    if !is_whole_vector(decoded) || decoded.op0_kind() != OpKind::Register || decoded.op1_kind() != OpKind::Register {
+        return None;
+    }
+    Some((vector_number(decoded.op0_register())?, vector_number(decoded.op1_register())?))
+}
+
+/// Whether an instruction moves 16 bytes from or to a vector register and does nothing else.
+pub(super) fn is_whole_vector(decoded: &Instruction) -> bool {
+    use Code as C;
+    matches!(
+        decoded.code(),
+        C::Movdqu_xmm_xmmm128
+            | C::Movdqu_xmmm128_xmm
+            | C::Movdqa_xmm_xmmm128
+            | C::Movdqa_xmmm128_xmm
+            | C::Movups_xmm_xmmm128
+            | C::Movups_xmmm128_xmm
+            | C::Movaps_xmm_xmmm128
+            | C::Movaps_xmmm128_xmm
+            | C::Movupd_xmm_xmmm128
+            | C::Movupd_xmmm128_xmm
+            | C::Movapd_xmm_xmmm128
+            | C::Movapd_xmmm128_xmm
+            | C::VEX_Vmovdqu_xmm_xmmm128
+            | C::VEX_Vmovdqu_xmmm128_xmm
+            | C::VEX_Vmovdqa_xmm_xmmm128
+            | C::VEX_Vmovdqa_xmmm128_xmm
+            | C::VEX_Vmovups_xmm_xmmm128
+            | C::VEX_Vmovups_xmmm128_xmm
+            | C::VEX_Vmovaps_xmm_xmmm128
+            | C::VEX_Vmovaps_xmmm128_xmm
+    )
 }
 
 /// Whether an instruction is a copy between two general registers of 8 bytes (`true`) or 4 (`false`): target and source.

@@ -4,7 +4,9 @@
 //! The register allocator splits the range of a value where registers are short and reads it back at each use; it does not look whether another
 //! piece of the range, which ends there, is still in a register. An interpreter written in C reads the base of its memory for every operation so.
 
-use super::decode::{ALL, Change, Flow, Function, Inst, PRESERVED, R15, RBP, RSP, Registers, copy, number};
+use super::decode::{
+    ALL, Change, Flow, Function, Inst, PRESERVED, R15, RBP, RSP, Registers, copy, is_whole_vector, number, vector_copy, vector_number,
+};
 use super::rewrite::wide;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use std::collections::HashMap;
@@ -14,17 +16,23 @@ const NONE: u16 = u16::MAX;
 /// Functions with more words than this keep their reads.
 const MAX_WORDS: usize = 4096;
 
+/// Registers that may hold words: the general ones, and from here on the vector registers.
+const VECTORS: usize = 16;
+const REGISTERS: usize = 32;
+/// A set of them.
+type Holders = u32;
+
 /// What is known at a place.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 struct Known {
     /// For each register the word of the frame that it holds.
-    word: [u16; 16],
-    /// Registers whose upper halves are zero.
+    word: [u16; REGISTERS],
+    /// General registers whose upper halves are zero.
     short: Registers,
 }
 
 impl Known {
-    const NOTHING: Self = Self { word: [NONE; 16], short: 0 };
+    const NOTHING: Self = Self { word: [NONE; REGISTERS], short: 0 };
 
     /// What holds here and there.
     fn join(&mut self, other: &Self) -> bool {
@@ -38,13 +46,12 @@ impl Known {
         *self != before
     }
 
-    fn forget(&mut self, registers: Registers) {
+    fn forget(&mut self, registers: Holders) {
         self.forget_words(registers);
         self.short &= !registers;
     }
 
-    fn forget_words(&mut self, mut registers: Registers) {
-        registers &= ALL;
+    fn forget_words(&mut self, mut registers: Holders) {
         while registers != 0 {
             self.word[registers.trailing_zeros() as usize] = NONE;
             registers &= registers - 1;
@@ -60,8 +67,8 @@ impl Known {
     }
 
     fn write(&mut self, written: Written) {
-        let Written { unknown, short, partly } = written;
-        self.forget_words(Registers::from(unknown | short | partly));
+        let Written { unknown, short, partly, vectors } = written;
+        self.forget_words(Holders::from(unknown | short | partly) | Holders::from(vectors) << VECTORS);
         self.short = self.short & !Registers::from(unknown) | Registers::from(short);
     }
 
@@ -77,7 +84,7 @@ enum Access {
     Load { register: usize, word: u16 },
     /// Writes a register to it.
     Store { register: usize, word: u16 },
-    /// Copies a register, of 8 bytes if `wide`.
+    /// Copies a register, of 8 bytes or more if `wide`.
     Copy { to: usize, from: usize, wide: bool },
     /// Writes words that lie in a range of the frame, in any way, and registers.
     Clobber { from: i32, to: i32, written: Written },
@@ -96,6 +103,8 @@ struct Written {
     short: u16,
     /// Nothing but that, if it was known before.
     partly: u16,
+    /// Nothing is known of these vector registers.
+    vectors: u16,
 }
 
 /// The words of the frame that are only read and written as a whole: place and size, sorted.
@@ -116,8 +125,15 @@ fn has_memory(decoded: &Instruction) -> bool {
     (0..decoded.op_count()).any(|i| decoded.op_kind(i) == OpKind::Memory)
 }
 
-/// A read or a write of a whole general register: its number, its size, and whether it is a write to memory.
+/// A read or a write of a whole register: its number among those that may hold words, its size, and whether it is a write to memory.
 fn transfer(decoded: &Instruction) -> Option<(usize, i32, bool)> {
+    if is_whole_vector(decoded) {
+        return match (decoded.op0_kind(), decoded.op1_kind()) {
+            (OpKind::Register, OpKind::Memory) => Some((VECTORS + vector_number(decoded.op0_register())?, 16, false)),
+            (OpKind::Memory, OpKind::Register) => Some((VECTORS + vector_number(decoded.op1_register())?, 16, true)),
+            _ => None,
+        };
+    }
     let (register, size, store) = match decoded.code() {
         Code::Mov_r64_rm64 if decoded.op1_kind() == OpKind::Memory => (decoded.op0_register(), 8, false),
         Code::Mov_r32_rm32 if decoded.op1_kind() == OpKind::Memory => (decoded.op0_register(), 4, false),
@@ -184,6 +200,9 @@ impl Words {
         if let Some((to, from, wide)) = copy(decoded) {
             return Access::Copy { to, from, wide };
         }
+        if let Some((to, from)) = vector_copy(decoded) {
+            return Access::Copy { to: VECTORS + to, from: VECTORS + from, wide: true };
+        }
         if decoded.memory_base() == Register::RSP
             && inst.flow == Flow::Next
             && has_memory(decoded)
@@ -216,7 +235,7 @@ fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut
     let pinned = if function.pinned { 1 << R15 } else { 0 };
     match access {
         Access::Copy { to, from, wide } => {
-            let short = known.short >> from & 1 != 0;
+            let short = from < VECTORS && known.short >> from & 1 != 0;
             let word = if wide || short { known.word[from] } else { NONE };
             known.forget(1 << to);
             known.word[to] = word;
@@ -228,18 +247,18 @@ fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut
             known.forget(1 << register);
             known.word[register] = word;
             let size = words.size(word);
-            if size == 4 || shorts.short.get(usize::from(word)).copied().unwrap_or(false) {
+            if register < VECTORS && (size == 4 || shorts.short.get(usize::from(word)).copied().unwrap_or(false)) {
                 known.short |= 1 << register;
             }
         }
         Access::Store { register, word } => {
-            let short = known.short >> register & 1 != 0;
+            let short = register < VECTORS && known.short >> register & 1 != 0;
             let size = words.size(word);
             // What already holds the word's new value keeps holding it.
             if known.word[register] != word || (size == 4 && !short) {
                 known.forget_word(word);
                 // Half of a register is not what a read would give, unless the rest is zero.
-                if size == 8 || short {
+                if size >= 8 || short {
                     known.word[register] = word;
                 }
             }
@@ -265,18 +284,18 @@ fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut
             known.write(written);
             // The stack pointer only moves where a frame begins and ends, and behind a callee that took its arguments with it.
             if written.unknown >> RSP & 1 != 0 {
-                known.word = [NONE; 16];
+                known.word = [NONE; REGISTERS];
             }
         }
         Access::Call { catching: true } => *known = Known::NOTHING,
-        Access::Call { catching: false } => known.forget(ALL & !PRESERVED),
+        Access::Call { catching: false } => known.forget(!PRESERVED),
     }
     known.forget(pinned);
 }
 
 /// What an instruction leaves of what is known of the registers that it writes.
 fn written(inst: &Inst, decoded: &Instruction) -> Written {
-    let mut written = Written { unknown: (inst.writes & ALL) as u16, ..Written::default() };
+    let mut written = Written { unknown: (inst.writes & ALL) as u16, vectors: inst.vectors, ..Written::default() };
     if decoded.op_count() == 0 || decoded.op0_kind() != OpKind::Register {
         return written;
     }
@@ -300,6 +319,10 @@ fn written(inst: &Inst, decoded: &Instruction) -> Written {
             written.short = 1 << first;
             written.unknown &= !(1 << first);
         }
+        8 if is_short(decoded) => {
+            written.short = 1 << first;
+            written.unknown &= !(1 << first);
+        }
         // A part of a register does not touch the upper half.
         1 | 2 if inst.reads >> first & 1 != 0 => {
             written.partly = 1 << first;
@@ -308,6 +331,18 @@ fn written(inst: &Inst, decoded: &Instruction) -> Written {
         _ => {}
     }
     written
+}
+
+/// Whether the upper half of what an instruction writes to a whole register is zero.
+fn is_short(decoded: &Instruction) -> bool {
+    match decoded.code() {
+        Code::Movzx_r64_rm8 | Code::Movzx_r64_rm16 | Code::Popcnt_r64_rm64 | Code::Lzcnt_r64_rm64 | Code::Tzcnt_r64_rm64 => true,
+        Code::Mov_r64_imm64 => decoded.immediate64() <= u64::from(u32::MAX),
+        Code::Mov_rm64_imm32 | Code::And_rm64_imm32 | Code::And_RAX_imm32 => decoded.immediate32to64() >= 0,
+        Code::And_rm64_imm8 => decoded.immediate8to64() >= 0,
+        Code::Shr_rm64_imm8 => (32..64).contains(&decoded.immediate8()),
+        _ => false,
+    }
 }
 
 /// What was found of a function, for the other passes.
@@ -344,7 +379,14 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                         if known.word[register] == word {
                             change = Change::Delete;
                         } else if let Some(from) = known.holder(word) {
-                            shorter = Instruction::with2(Code::Mov_rm64_r64, wide(register), wide(from)).ok();
+                            shorter = match (register.checked_sub(VECTORS), from.checked_sub(VECTORS)) {
+                                (None, None) => Instruction::with2(Code::Mov_rm64_r64, wide(register), wide(from)).ok(),
+                                (Some(to), Some(from)) => {
+                                    let vector = |n: usize| Register::XMM0 + n as u32;
+                                    Instruction::with2(Code::Movaps_xmm_xmmm128, vector(to), vector(from)).ok()
+                                }
+                                _ => None,
+                            };
                         }
                         if let Some((still, was)) = read.get_mut(usize::from(word)) {
                             *still |= change == Change::Keep && shorter.is_none();
@@ -352,11 +394,18 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                         }
                     }
                     Access::Store { register, word }
-                        if known.word[register] == word && (words.size(word) == 8 || known.short >> register & 1 != 0) =>
+                        if known.word[register] == word
+                            && (words.size(word) >= 8 || register < VECTORS && known.short >> register & 1 != 0) =>
                     {
                         change = Change::Delete;
                     }
                     _ => {}
+                }
+                if let Access::Copy { to, from, .. } = access
+                    && to >= VECTORS
+                    && (to == from || known.word[to] != NONE && known.word[to] == known.word[from])
+                {
+                    change = Change::Delete;
                 }
                 if let Some((to, from, wide)) = copy(&function.decoded[i])
                     && to != RSP

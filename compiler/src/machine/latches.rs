@@ -130,7 +130,7 @@ fn apply(function: &mut Function<'_>, b: usize, found: &Found) {
     for i in start + moved..turned_at {
         function.insts[i].change = Change::Delete;
         function.insts[i].flow = Flow::Next;
-        (function.insts[i].reads, function.insts[i].writes) = (0, 0);
+        (function.insts[i].reads, function.insts[i].writes, function.insts[i].vectors) = (0, 0, 0);
     }
     place(function, turned_at, turned, turned_code);
     place(function, jump, leave, leave_code);

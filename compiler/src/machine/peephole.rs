@@ -210,9 +210,24 @@ fn is_test(decoded: &Instruction) -> Option<(usize, usize)> {
     Some((number(decoded.op0_register())?, decoded.op0_register().size())).filter(|_| is_test)
 }
 
-/// A constant in one byte where it fits; the code generator writes some in four.
+/// A constant in one byte where it fits, where the code generator writes four; zeros above a byte or two without a prefix.
 fn shorten(function: &mut Function<'_>, i: usize) {
     let decoded = function.decoded[i];
+    let half = match decoded.code() {
+        Code::Movzx_r64_rm8 => Some(Code::Movzx_r32_rm8),
+        Code::Movzx_r64_rm16 => Some(Code::Movzx_r32_rm16),
+        _ => None,
+    };
+    if let (Some(code), Some(register)) = (half, number(decoded.op0_register())) {
+        let inst = &function.insts[i];
+        if inst.change != Change::Delete && !inst.relocated && inst.distance == 0 {
+            let mut new = decoded;
+            new.set_code(code);
+            new.set_op0_register(narrow(register));
+            function.replace(i, new);
+        }
+        return;
+    }
     let code = match decoded.code() {
         Code::Add_rm32_imm32 | Code::Add_EAX_imm32 => Code::Add_rm32_imm8,
         Code::Add_rm64_imm32 | Code::Add_RAX_imm32 => Code::Add_rm64_imm8,

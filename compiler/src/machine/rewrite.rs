@@ -1,7 +1,9 @@
 //! Instructions in the place of others: encoded by a library, decoded again, and compared, before they are believed.
 
-use super::decode::{ALL, Change, FLAGS, Function, Registers, number};
-use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register, RflagsBits};
+use super::decode::{ALL, Change, FLAGS, Function, Registers, number, vector_number};
+use iced_x86::{
+    Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, InstructionInfoOptions, OpAccess, OpKind, Register, RflagsBits,
+};
 
 const WIDE: [Register; 16] = [
     Register::RAX,
@@ -78,9 +80,20 @@ const CONDITIONS: u32 = RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | Rflag
 
 /// What an instruction does with the general registers and the flags: what it reads, and what it may change.
 pub(super) fn registers(facts: &mut InstructionInfoFactory, decoded: &Instruction) -> (Registers, Registers) {
-    let (mut reads, mut writes) = (0, 0);
-    for used in facts.info(decoded).used_registers() {
-        let Some(n) = number(used.register()) else { continue };
+    let (reads, writes, _) = effects(facts, decoded);
+    (reads, writes)
+}
+
+/// The same, and the vector registers that it may change.
+pub(super) fn effects(facts: &mut InstructionInfoFactory, decoded: &Instruction) -> (Registers, Registers, u16) {
+    let (mut reads, mut writes, mut vectors) = (0, 0, 0);
+    for used in facts.info_options(decoded, InstructionInfoOptions::NO_MEMORY_USAGE).used_registers() {
+        let Some(n) = number(used.register()) else {
+            if !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None) {
+                vectors |= vector_number(used.register()).map_or(0, |n| 1 << n);
+            }
+            continue;
+        };
         match used.access() {
             OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess => reads |= 1 << n,
             OpAccess::Write if used.register().size() >= 4 => writes |= 1 << n,
@@ -103,7 +116,7 @@ pub(super) fn registers(facts: &mut InstructionInfoFactory, decoded: &Instructio
             writes |= FLAGS;
         }
     }
-    (reads, writes)
+    (reads, writes, vectors)
 }
 
 /// Which occurrences of a register are meant.
@@ -168,7 +181,7 @@ impl Function<'_> {
         new.set_ip(0);
         let Some(change) = encode(&new) else { return false };
         inst.change = change;
-        (inst.reads, inst.writes) = registers(&mut InstructionInfoFactory::new(), &new);
+        (inst.reads, inst.writes, inst.vectors) = effects(&mut InstructionInfoFactory::new(), &new);
         debug_assert_eq!(inst.writes & !(ALL | FLAGS), 0);
         self.decoded[i] = new;
         true

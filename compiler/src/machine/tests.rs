@@ -39,10 +39,15 @@ impl Random {
 const WIDE_WORDS: i64 = 0x20;
 const NARROW_WORDS: i64 = 0x60;
 const SAVED: i64 = 0x80;
-const FRAME: i32 = 0xa8;
+/// Words of 16 bytes.
+const VECTOR_WORDS: i64 = 0xb0;
+const FRAME: i32 = 0xf8;
+/// How many vector registers are used.
+const VECTORS: usize = 4;
 /// The memory at rdi.
 const MEMORY: usize = 4096;
-/// Counters of loops, in the memory.
+/// What vector registers hold in the end, and counters of loops, in the memory.
+const VECTOR_RESULTS: i64 = 1024;
 const COUNTERS: i64 = 2048;
 
 fn with(code: Code, a: impl Into<Operand>, b: impl Into<Operand>) -> Instruction {
@@ -79,6 +84,10 @@ impl From<MemoryOperand> for Operand {
     fn from(m: MemoryOperand) -> Self {
         Self::Memory(m)
     }
+}
+
+fn vector(number: usize) -> Register {
+    Register::XMM0 + number as u32
 }
 
 fn frame(at: i64) -> MemoryOperand {
@@ -148,7 +157,19 @@ impl Writer {
         };
         let wide_word = frame(WIDE_WORDS + 8 * self.random.below(6) as i64);
         let narrow_word = frame(NARROW_WORDS + 4 * self.random.below(4) as i64);
-        let instruction = match self.random.below(34) {
+        let (x, y) = (self.random.below(VECTORS), self.random.below(VECTORS));
+        let vector_word = frame(VECTOR_WORDS + 16 * self.random.below(4) as i64);
+        let instruction = match self.random.below(44) {
+            33..=35 => with(self.random.condition(&[Code::Movdqu_xmm_xmmm128, Code::VEX_Vmovdqu_xmm_xmmm128]), vector(x), vector_word),
+            36..=38 => with(self.random.condition(&[Code::Movdqu_xmmm128_xmm, Code::Movups_xmmm128_xmm]), vector_word, vector(x)),
+            39 | 40 => with(Code::Movaps_xmm_xmmm128, vector(x), vector(y)),
+            41 => with(
+                self.random.condition(&[Code::Paddd_xmm_xmmm128, Code::Movss_xmm_xmmm32, Code::Movsd_xmm_xmmm64]),
+                vector(x),
+                vector(y),
+            ),
+            42 => with(Code::Movq_xmm_rm64, vector(x), wide(a)),
+            43 => with(Code::Movq_rm64_xmm, wide(a), vector(x)),
             0..=2 => with(Code::Mov_rm64_r64, wide(a), wide(b)),
             3 | 4 => with(Code::Mov_rm32_r32, narrow(a), narrow(b)),
             5 | 6 => with(Code::Mov_rm32_r32, narrow(a), narrow(a)),
@@ -191,7 +212,12 @@ impl Writer {
             26 => with(Code::Cmp_rm32_imm32, narrow(a), number),
             27 => with(Code::Imul_r32_rm32, narrow(a), narrow(b)),
             28 => with(Code::Cmovb_r32_rm32, narrow(a), narrow(b)),
-            29 => with(Code::Movsxd_r64_rm32, wide(a), narrow(b)),
+            29 => match self.random.below(4) {
+                0 => with(Code::Movsxd_r64_rm32, wide(a), narrow(b)),
+                1 => with(Code::Shr_rm64_imm8, wide(a), number & 63),
+                2 => with(Code::And_rm64_imm8, wide(a), i32::from(number as i8)),
+                _ => with(Code::Popcnt_r64_rm64, wide(a), wide(b)),
+            },
             // A byte, and what it becomes.
             30 => {
                 let byte = Register::R8L;
@@ -309,6 +335,12 @@ fn random_function(seed: u64) -> Vec<u8> {
     for i in 0..4 {
         w.push(with(Code::Mov_rm32_r32, frame(NARROW_WORDS + 4 * i), Register::EAX));
     }
+    for n in 0..VECTORS {
+        w.push(with(Code::Movq_xmm_rm64, vector(n), wide(n)));
+    }
+    for n in 0..4 {
+        w.push(with(Code::Movdqu_xmmm128_xmm, frame(VECTOR_WORDS + 16 * n), vector(1)));
+    }
     w.push(with(Code::Cmp_rm32_r32, Register::ECX, Register::EDX));
     let depth = w.random.below(4);
     w.body(depth);
@@ -316,6 +348,10 @@ fn random_function(seed: u64) -> Vec<u8> {
     for _ in 0..w.random.below(10) {
         let r = w.random.register();
         w.push(with(Code::Mov_r32_imm32, narrow(r), 7));
+    }
+    for n in 0..VECTORS {
+        let memory = MemoryOperand::with_base_displ(Register::RDI, VECTOR_RESULTS + 16 * n as i64);
+        w.push(with(Code::Movdqu_xmmm128_xmm, memory, vector(n)));
     }
     for (i, r) in SAVED_REGISTERS.into_iter().enumerate() {
         w.push(with(Code::Mov_r64_rm64, r, frame(SAVED + 8 * i as i64)));
@@ -333,6 +369,10 @@ fn callee() -> Vec<u8> {
     let mut code: Vec<Instruction> = Vec::new();
     for n in (0..16).filter(|n| PRESERVED >> n & 1 == 0 && *n != RDI) {
         code.push(with(Code::Mov_rm64_imm32, wide(n), -(n as i32) - 1));
+    }
+    for n in 0..VECTORS {
+        // Of what was written just now: what others hold is nobody's business.
+        code.push(with(Code::Movq_xmm_rm64, vector(n), wide(8 + n)));
     }
     code.push(Instruction::with(Code::Retnq));
     BlockEncoder::encode(64, InstructionBlock::new(&code, 0), BlockEncoderOptions::NONE).unwrap().code_buffer
@@ -382,6 +422,7 @@ fn run(code: usize, registers: &mut [u64; 16]) {
             inout("rax") code => _, inout("rdi") registers.as_mut_ptr() => _,
             out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
         );
     }
 }
@@ -457,12 +498,39 @@ fn each_step_takes_out_what_it_should() {
         improved(&[with(Code::Mov_rm64_r64, word(), RCX), with(Code::Mov_r64_rm64, RCX, word()), with(Code::Mov_r64_rm64, RDX, word())]),
         [Code::Mov_rm64_r64]
     );
+    // The same of a vector.
+    assert_eq!(
+        improved(&[
+            with(Code::Movdqu_xmmm128_xmm, word(), XMM1),
+            with(Code::Movdqu_xmm_xmmm128, XMM1, word()),
+            with(Code::Paddd_xmm_xmmm128, XMM2, XMM1),
+            with(Code::Movdqu_xmm_xmmm128, XMM3, word()),
+        ]),
+        [Code::Paddd_xmm_xmmm128, Code::Movaps_xmm_xmmm128]
+    );
+    assert_eq!(
+        improved(&[
+            with(Code::Movdqu_xmmm128_xmm, word(), XMM1),
+            with(Code::Paddd_xmm_xmmm128, XMM1, XMM2),
+            with(Code::Movdqu_xmm_xmmm128, XMM1, word()),
+        ]),
+        [Code::Movdqu_xmmm128_xmm, Code::Paddd_xmm_xmmm128, Code::Movdqu_xmm_xmmm128]
+    );
     // Half of a register that has nothing else.
     assert_eq!(
         improved(&[with(Code::Mov_r32_rm32, EAX, MemoryOperand::with_base(RDI)), with(Code::Mov_rm32_r32, EAX, EAX)]),
         [Code::Mov_r32_rm32]
     );
     assert_eq!(improved(&[with(Code::Mov_rm32_r32, EAX, EAX)]), [Code::Mov_rm32_r32]);
+    // A byte has zeros above it, to the top, which need no prefix.
+    assert_eq!(
+        improved(&[with(Code::Movzx_r64_rm8, RAX, MemoryOperand::with_base(RDI)), with(Code::Mov_rm32_r32, EAX, EAX)]),
+        [Code::Movzx_r32_rm8]
+    );
+    for (code, number, is_short) in [(Code::And_rm64_imm8, 7, true), (Code::And_rm64_imm8, -8, false), (Code::Shr_rm64_imm8, 32, true)] {
+        let rest = if is_short { vec![code] } else { vec![code, Code::Mov_rm32_r32] };
+        assert_eq!(improved(&[with(code, RAX, number), with(Code::Mov_rm32_r32, EAX, EAX)]), rest);
+    }
     // An index that is the copy of one.
     assert_eq!(
         improved(&[
