@@ -45,22 +45,23 @@ impl CacheOpts {
     ///
     /// # Errors
     /// As [`Module::new`].
-    pub fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
+    pub fn module(&self, engine: &Engine, wasm: Vec<u8>) -> Result<Module> {
         let tier = engine.config().tier_of_modules();
         if self.no_cache || tier == Tier::Interpreted {
-            return Module::new(engine, wasm);
+            return Module::from_vec(engine, wasm);
         }
         let module = |cache: Cache| match tier {
-            Tier::Auto => cache.module_if_worth_it(engine, wasm),
-            _ => cache.module(engine, wasm),
+            Tier::Auto => cache.module_if_worth_it(engine, &wasm),
+            _ => cache.module(engine, &wasm).map(Some),
         };
         match Cache::open().and_then(module) {
-            Ok(module) => Ok(module),
+            Ok(Some(module)) => Ok(module),
+            Ok(None) => Module::from_vec(engine, wasm),
             // Another attempt would say the same.
             Err(why) if matches!(why.downcast_ref(), Some(CompileError::Decode(_) | CompileError::Codegen { .. })) => Err(why),
             Err(why) => {
                 report::verbose(|| format!("no cache: {why:#}"));
-                Module::new(engine, wasm)
+                Module::from_vec(engine, wasm)
             }
         }
     }
@@ -205,20 +206,20 @@ impl Cache {
     }
 
     /// As [`Cache::module`] where that costs little, or the module was run not long ago and so may be again: otherwise it is compiled
-    /// while it runs, and that it was run is noted.
+    /// while it runs (`None`), and that it was run is noted.
     ///
     /// # Errors
     /// As [`Cache::module`].
-    fn module_if_worth_it(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
+    fn module_if_worth_it(&self, engine: &Engine, wasm: &[u8]) -> Result<Option<Module>> {
         if wasm.len() <= SMALL_MODULE {
-            return self.module(engine, wasm);
+            return self.module(engine, wasm).map(Some);
         }
         let digest = *blake3::hash(wasm).as_bytes();
         let name = entry_name(&digest, &engine.config().code_options());
         let seen = format!("{TEMPORARY}seen-{name}");
         let exists = |name: &str| rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if exists(&name) || self.remove(&seen) {
-            return self.module(engine, wasm);
+            return self.module(engine, wasm).map(Some);
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // If it cannot be noted, the next run is like this one.
@@ -226,7 +227,7 @@ impl Cache {
             report::verbose(|| format!("cannot write to {}: {e}", self.path.display()));
         }
         report::verbose(|| "compiled while it runs; into the cache if it is run again soon".to_owned());
-        Module::new(engine, wasm)
+        Ok(None)
     }
 
     /// The module under a name, if it is there.

@@ -15,6 +15,7 @@ use crate::vm::image::{self, Image, Images};
 use crate::vm::memory::Initial;
 use crate::vm::{self, fork::get_or_init};
 use anyhow::{Context as _, bail};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -39,7 +40,7 @@ pub struct Module {
 /// The bytes of the WebAssembly binary, where the interpreter and the data segments find them.
 pub(crate) enum WasmBytes {
     /// Read from memory: kept here.
-    Owned(Arc<[u8]>),
+    Owned(Arc<Vec<u8>>),
     /// In the artifact's mapping, if it was not stripped.
     InCode,
 }
@@ -162,7 +163,7 @@ impl ModuleInner {
     /// The module that a memory or table of the host stands in. Its types name types by `SharedTypeIndex`; `types` keeps
     /// them.
     pub(crate) fn for_host(engine: &Engine, env: EnvModule, types: Option<TypeRegistration>) -> Result<Self> {
-        let wasm = WasmBytes::Owned(Arc::new([]));
+        let wasm = WasmBytes::Owned(Arc::default());
         let static_memory = engine.config().tunables.static_memory;
         let mut this = Self::new(engine, Parts { env, code: Code::None, wasm, static_memory, traced: false, name: None, tier: None })?;
         this.engine_types = true;
@@ -188,7 +189,7 @@ impl ModuleInner {
     }
 
     /// The WebAssembly binary, if it is the module's own.
-    pub(crate) fn owned_wasm(&self) -> Option<Arc<[u8]>> {
+    pub(crate) fn owned_wasm(&self) -> Option<Arc<Vec<u8>>> {
         match &self.wasm {
             WasmBytes::Owned(bytes) => Some(bytes.clone()),
             WasmBytes::InCode => None,
@@ -336,10 +337,18 @@ impl Module {
     /// If the module is not valid, uses what is off or not supported, or exceeds a limit; if it is to be compiled and the
     /// engine has no compiler, or compiling fails.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self> {
-        Self::with_name(engine, bytes.as_ref(), None)
+        Self::with_name(engine, bytes.as_ref().into(), None)
     }
 
-    fn with_name(engine: &Engine, bytes: &[u8], name: Option<String>) -> Result<Self> {
+    /// The same of bytes that are the module's from then on, without a copy of them.
+    ///
+    /// # Errors
+    /// As [`Module::new`].
+    pub fn from_vec(engine: &Engine, bytes: Vec<u8>) -> Result<Self> {
+        Self::with_name(engine, bytes.into(), None)
+    }
+
+    fn with_name(engine: &Engine, bytes: Cow<'_, [u8]>, name: Option<String>) -> Result<Self> {
         if bytes.starts_with(b"\x7fELF") {
             bail!("this is an ELF file, not a WebAssembly module; if it is an artifact of wasmc, load it as one (`Module::from_artifact`)");
         }
@@ -350,14 +359,14 @@ impl Module {
         let mut tier = None;
         let (env, code, wasm) = match config.tier_of_modules() {
             Tier::Interpreted => {
-                let env = decode_and_validate(bytes, &config.features)?;
-                (env, Code::None, WasmBytes::Owned(bytes.into()))
+                let env = decode_and_validate(&bytes, &config.features)?;
+                (env, Code::None, WasmBytes::Owned(Arc::new(bytes.into_owned())))
             }
             Tier::Auto if config.compiler.is_some() => {
-                let env = decode_and_validate(bytes, &config.features)?;
+                let env = decode_and_validate(&bytes, &config.features)?;
                 let functions = env.num_defined_functions();
                 tier = config.compiler.clone().map(|compiler| Tiering::new(engine, compiler, functions));
-                (env, Code::None, WasmBytes::Owned(bytes.into()))
+                (env, Code::None, WasmBytes::Owned(Arc::new(bytes.into_owned())))
             }
             Tier::Auto | Tier::Compiled => {
                 let Some(compiler) = &config.compiler else {
@@ -368,9 +377,9 @@ impl Module {
                 };
                 let costs = if config.tunables.meter { engine.costs().get().cloned() } else { None };
                 let options = JitOptions { costs, ..config.code_options() };
-                let mut code = LoadedCode::from_jit(compiler.compile(bytes, &options)?).context("code made in memory")?;
+                let mut code = LoadedCode::from_jit(compiler.compile(&bytes, &options)?).context("code made in memory")?;
                 let env = code.take_module();
-                let wasm = if code.wasm().is_some() { WasmBytes::InCode } else { WasmBytes::Owned(bytes.into()) };
+                let wasm = if code.wasm().is_some() { WasmBytes::InCode } else { WasmBytes::Owned(Arc::new(bytes.into_owned())) };
                 (env, Code::Loaded(Arc::new(code)), wasm)
             }
         };
@@ -386,7 +395,7 @@ impl Module {
     pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::with_name(engine, &bytes, file_name(path)).with_context(|| path.display().to_string())
+        Self::with_name(engine, bytes.into(), file_name(path)).with_context(|| path.display().to_string())
     }
 
     /// Loads an artifact: a `.so` that `wasmc compile` made. Its functions run as native code, except for those that it

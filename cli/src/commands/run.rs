@@ -291,7 +291,7 @@ fn load(engine: &Engine, opts: &Opts, path: &Path) -> Result<Module> {
             unsafe { Module::from_artifact(engine, &path) }.with_context(name)
         }
         Input::Wasm(bytes) => {
-            let module = opts.cache.module(engine, &bytes).with_context(name)?;
+            let module = opts.cache.module(engine, bytes).with_context(name)?;
             if opts.tier != Some(TierOption::Interpreted) && opts.interpret.is_empty() {
                 report::too_large(path, module.interpreted_functions());
             }

@@ -9,9 +9,11 @@ use crate::limits;
 use crate::module::*;
 use crate::types::{CompositeType, HeapType, RefType, SubType, ValType, convert};
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use wasmparser::{
-    DataKind, ElementItems as WpItems, ElementKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    Operator, OperatorsReader, Parser, Payload, TableInit, ValidPayload, Validator, ValidatorResources,
+    DataKind, ElementItems as WpItems, ElementKind, Encoding, ExternalKind, FrameKind, FrameStack, FuncToValidate,
+    FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TableInit, ValidPayload, Validator, ValidatorResources,
+    VisitOperator, VisitSimdOperator,
 };
 
 /// A function body that is still to be validated.
@@ -70,17 +72,71 @@ pub fn decode<'a>(wasm: &'a [u8], features: &Features) -> Result<Decoded<'a>, De
     Ok(Decoded { module, functions })
 }
 
-/// Decodes and validates a whole module, bodies included, on this thread.
+/// Decodes and validates a whole module, bodies included: large ones on several threads.
 ///
 /// # Errors
-/// As [`decode`], and if a body is not valid.
+/// As [`decode`], and if a body is not valid: of several the first.
 pub fn decode_and_validate(wasm: &[u8], features: &Features) -> Result<Module, DecodeError> {
     let Decoded { module, functions } = decode(wasm, features)?;
-    let mut allocations = wasmparser::FuncValidatorAllocations::default();
-    for f in functions {
-        allocations = validate_body(f, allocations)?;
-    }
+    let bytes: u64 = module.bodies.iter().map(|b| b.end - b.start).sum();
+    let threads = match bytes / VALIDATED_BY_A_THREAD {
+        0 | 1 => 1,
+        most => most.min(std::thread::available_parallelism().map_or(1, |n| n.get() as u64)),
+    };
+    validate_bodies(functions, threads)?;
     Ok(module)
+}
+
+/// Bytes of bodies for which another thread is worth its start.
+const VALIDATED_BY_A_THREAD: u64 = 256 << 10;
+/// Functions that a thread takes at once.
+const TAKEN_AT_ONCE: usize = 64;
+
+/// Validates bodies on this thread and others. Where no other can be had, this one does it all.
+fn validate_bodies(functions: Vec<FunctionToValidate<'_>>, threads: u64) -> Result<(), DecodeError> {
+    let mut rest = functions.into_iter();
+    // Parts are taken in order, so all before one with an error are somebody's, who finishes them or finds an error in them.
+    let shared = Mutex::new((&mut rest, None::<DecodeError>));
+    let work = || {
+        let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut allocations = FuncValidatorAllocations::default();
+        loop {
+            let part: Vec<_> = {
+                let (rest, failed) = &mut *lock();
+                if failed.is_some() {
+                    return;
+                }
+                rest.take(TAKEN_AT_ONCE).collect()
+            };
+            if part.is_empty() {
+                return;
+            }
+            for f in part {
+                match validate_body(f, std::mem::take(&mut allocations)) {
+                    Ok(used) => allocations = used,
+                    Err(e) => {
+                        let (_, failed) = &mut *lock();
+                        if failed.as_ref().is_none_or(|other| e.offset < other.offset) {
+                            *failed = Some(e);
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    match shared.into_inner().unwrap_or_else(PoisonError::into_inner).1 {
+        Some(e) => Err(e),
+        None => Ok(()),
+    }
 }
 
 /// Validates a function's body; gives the allocations back.
@@ -98,15 +154,70 @@ pub fn validate_body(f: FunctionToValidate<'_>, allocations: FuncValidatorAlloca
     }
     let mut reader = locals.get_binary_reader();
     reader.set_features(*validator.features());
-    let mut operators = OperatorsReader::new(reader);
-    while !operators.eof() {
-        let (op, offset) = operators.read_with_offset()?;
-        validator.op(offset, &op)?;
-        check_supported(&op, offset)?;
+    while !reader.eof() {
+        let offset = reader.original_position();
+        reader.visit_operator(&mut Supported { validator: validator.visitor(offset), offset })??;
     }
-    operators.finish()?;
+    reader.finish_expression(&validator.visitor(reader.original_position()))?;
     Ok(validator.into_allocations())
 }
+
+/// Validates an instruction and refuses it if it is none of ours: what `check_supported` does, without making an `Operator` of it.
+struct Supported<V> {
+    validator: V,
+    offset: u64,
+}
+
+impl<V: FrameStack> FrameStack for Supported<V> {
+    fn current_frame(&self) -> Option<FrameKind> {
+        self.validator.current_frame()
+    }
+}
+
+macro_rules! validate_and_check {
+    ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {$(
+        #[inline]
+        fn $visit(&mut self $(, $($arg: $argty),*)?) -> Self::Output {
+            validate_and_check!(@check $proposal $visit self $($($arg)*)?)
+        }
+    )*};
+    (@check gc $visit:ident $this:ident $($arg:ident)*) => {{
+        $this.validator.$visit($($arg),*)?;
+        Err(DecodeError::unsupported(GARBAGE_COLLECTION, $this.offset))
+    }};
+    (@check $proposal:ident visit_ref_null $this:ident $arg:ident) => {{
+        $this.validator.visit_ref_null($arg)?;
+        convert::heap($arg, $this.offset).map(drop)
+    }};
+    (@check simd $($rest:tt)*) => { validate_and_check!(@vector $($rest)*) };
+    (@check relaxed_simd $($rest:tt)*) => { validate_and_check!(@vector $($rest)*) };
+    (@check $proposal:ident $visit:ident $this:ident $($arg:ident)*) => {{
+        $this.validator.$visit($($arg),*)?;
+        Ok(())
+    }};
+    (@vector $visit:ident $this:ident $($arg:ident)*) => {
+        match $this.validator.simd_visitor() {
+            Some(validator) => Ok(validator.$visit($($arg),*)?),
+            None => Err(DecodeError::unsupported("an instruction on vectors", $this.offset)),
+        }
+    };
+}
+
+impl<'a, V: VisitOperator<'a, Output = wasmparser::Result<()>>> VisitOperator<'a> for Supported<V> {
+    type Output = Result<(), DecodeError>;
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
+        Some(self)
+    }
+
+    wasmparser::for_each_visit_operator!(validate_and_check);
+}
+
+impl<'a, V: VisitOperator<'a, Output = wasmparser::Result<()>>> VisitSimdOperator<'a> for Supported<V> {
+    wasmparser::for_each_visit_simd_operator!(validate_and_check);
+}
+
+const GARBAGE_COLLECTION: &str = "an instruction of the garbage-collection proposal";
 
 /// Refuses the instructions that validation accepts for the sake of recursion groups (see `Features::to_wasmparser`).
 ///
@@ -125,7 +236,7 @@ pub fn check_supported(op: &Operator<'_>, offset: u64) -> Result<(), DecodeError
         (@$proposal:ident) => { false };
     }
     if wasmparser::for_each_operator!(of_garbage_collection) {
-        return Err(DecodeError::unsupported("an instruction of the garbage-collection proposal", offset));
+        return Err(DecodeError::unsupported(GARBAGE_COLLECTION, offset));
     }
     if let Operator::RefNull { hty } = op {
         convert::heap(*hty, offset)?;
