@@ -437,7 +437,10 @@ impl Prover<'_> {
                 // A write to half a register is reported as one to all of it, since it clears the rest.
                 let half = |n| i.op_kind(n) == OpKind::Register && i.op_register(n).is_gpr32() && i.op_register(n).full_register() == r;
                 let implicit = matches!(i.mnemonic(), Mnemonic::Mul | Mnemonic::Div | Mnemonic::Idiv | Mnemonic::Imul) && i.op_count() == 1;
+                // How many bits of some kind there are.
+                let is_count = matches!(i.mnemonic(), Mnemonic::Popcnt | Mnemonic::Lzcnt | Mnemonic::Tzcnt) && operand_size(i, 0) >= 4;
                 let bound = match (0..i.op_count()).any(half) || r.size() == 4 || (implicit && operand_size(i, 0) == 4) {
+                    _ if is_count => Kind::Max(64),
                     true => Kind::Max(U32),
                     false => Kind::Top,
                 };
