@@ -443,3 +443,54 @@ pub fn map_type(ty: &SubType, map: &impl Fn(TypeIndex) -> TypeIndex) -> SubType 
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module with many functions of about 60 bytes, of which some are invalid.
+    fn module(count: usize, invalid: &[usize]) -> Vec<u8> {
+        let mut text = String::from("(module (memory 1)");
+        for i in 0..count {
+            text.push_str("(func (param i32) (result i32) (local i64)");
+            for n in 0..6 {
+                text.push_str(&format!("(i32.store offset={i} (local.get 0) (i32.const {}))", n * 1_000_003));
+            }
+            text.push_str(if invalid.contains(&i) { "(local.get 1))" } else { "(local.get 0))" });
+        }
+        text.push(')');
+        wat::parse_str(&text).unwrap()
+    }
+
+    #[test]
+    fn several_threads_find_the_first_error() {
+        let features = Features::default();
+        let count = 12_000;
+        let valid = module(count, &[]);
+        assert!(valid.len() as u64 > 2 * VALIDATED_BY_A_THREAD);
+        assert_eq!(decode_and_validate(&valid, &features).unwrap().functions.len(), count);
+        for invalid in [&[0][..], &[count - 1], &[70, 140, 11_000], &[127, 128, 129], &[5_000, 6_000]] {
+            let wasm = module(count, invalid);
+            let one = validate_bodies(decode(&wasm, &features).unwrap().functions, 1).unwrap_err();
+            let range = decode(&wasm, &features).unwrap().functions[invalid[0]].body.range();
+            assert!((range.start..range.end).contains(&one.offset), "{one}");
+            for threads in [2, 3, 8] {
+                for _ in 0..5 {
+                    let functions = decode(&wasm, &features).unwrap().functions;
+                    assert_eq!(validate_bodies(functions, threads), Err(one.clone()), "{threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn instructions_of_garbage_collection_are_refused_where_they_are() {
+        for body in ["(drop (ref.i31 (i32.const 1)))", "(drop (ref.null i31))"] {
+            let wasm = wat::parse_str(format!("(module (func nop {body}))")).unwrap();
+            let range = decode(&wasm, &Features::all()).unwrap().functions[0].body.range();
+            let e = decode_and_validate(&wasm, &Features::all()).unwrap_err();
+            assert_eq!(e.kind, crate::error::DecodeErrorKind::Unsupported, "{e}");
+            assert!((range.start..range.end).contains(&e.offset), "{e}");
+        }
+    }
+}
