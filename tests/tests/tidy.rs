@@ -113,6 +113,25 @@ fn sources() {
 }
 
 /// Unsafe code lives where it is meant to.
+/// What is built does not belong into the history.
+#[test]
+fn no_native_code_is_kept() {
+    let listed = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(workspace()).output();
+    let Some(listed) = listed.ok().filter(|o| o.status.success()) else {
+        println!("skipped: this is no checkout of git");
+        return;
+    };
+    let names = String::from_utf8(listed.stdout).expect("names in UTF-8");
+    let is_native = |name: &&str| {
+        let mut magic = [0; 4];
+        let read = std::fs::File::open(workspace().join(name)).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
+        read.is_ok() && magic == *b"\x7fELF"
+    };
+    let names: Vec<&str> = names.split_terminator('\0').collect();
+    assert!(names.len() > 100, "{} files are known to git", names.len());
+    check(names.into_iter().filter(is_native).map(|n| format!("{n}: an ELF file")).collect());
+}
+
 #[test]
 fn unsafe_rooms() {
     // The compiler runs code only in its own tests.
