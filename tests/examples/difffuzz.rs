@@ -2,7 +2,7 @@
 //! processes, so that a crash of one costs a line and not the run: each tells in a file which seed it is at.
 //!
 //! ```text
-//! cargo run --release -p wasmc-tests --example difffuzz -- [--minutes N] [--jobs N] [--from SEED]
+//! cargo run --profile tested -p wasmc-tests --example difffuzz -- [--minutes N] [--jobs N] [--from SEED]
 //! ```
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! Random modules on every tier and on wasmi: same results, traps, exceptions, memories, globals and tables. The seeds are
-//! fixed, so that the test finds what it found before; `cargo run --release -p wasmc-tests --example difffuzz` tries new ones.
+//! fixed, so that the test finds what it found before; `cargo run --profile tested -p wasmc-tests --example difffuzz` tries new ones.
 //! `WASMC_DIFF_SEED=N` runs one seed.
 
 use wasmc_tests::differential::{self, Machines, Summary};
