@@ -233,6 +233,24 @@ fn memories_of_next_to_nothing() {
     }
 }
 
+/// A constant address and an offset whose sum wraps around: the access always traps, and what the code does behind the check is never
+/// run. Found by fuzzing.
+#[test]
+fn an_address_that_always_wraps() {
+    for memory in ["i64 1", "i64 1 4", "i64 0 0"] {
+        let wasm = text(&format!(
+            "(module (memory {memory})
+                (func (export \"f\") (result i32) (i32.load16_s offset=0x6d136 (i64.const -33)))
+                (func (export \"g\") (param i32) (i64.store offset=0x1000 (i64.const -1) (i64.extend_i32_u (local.get 0)))))"
+        ));
+        for (name, options) in variants() {
+            assert_eq!(problem(&compile(&wasm, &options)), None, "{memory}, {name}");
+            let options = CompileOptions { opt_level: OptLevel::None, passes: Passes::NONE, ..options };
+            assert_eq!(problem(&compile(&wasm, &options)), None, "{memory}, {name}, unoptimised");
+        }
+    }
+}
+
 /// The programs and scripts that other tests use, and those of the shared corpus if it is there.
 #[test]
 fn programs() {

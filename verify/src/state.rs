@@ -118,6 +118,8 @@ pub enum Flags {
     Compare { left: Val, right: Val },
     /// The sum of a value and a number.
     Add { of: Sym, add: u64 },
+    /// The sum of two numbers, which has a carry or not.
+    Carry(bool),
     /// Both bytes, and not at the same time 0.
     Both(Sym, Sym),
 }
@@ -255,6 +257,14 @@ impl State {
         let (left, right) = match self.flags {
             Flags::Compare { left, right } => (left, right),
             Flags::Add { of, add } if condition == C::ae => return Some(vec![Fact::NoWrap(of, add)]),
+            Flags::Carry(carry) => {
+                let holds = match condition {
+                    C::b => carry,
+                    C::ae => !carry,
+                    _ => true,
+                };
+                return holds.then(Vec::new);
+            }
             Flags::Both(a, b) if condition == C::ne => {
                 let facts = self.facts.iter().filter_map(|f| match *f {
                     Fact::IfInMemory(s, x, y, memory) if s == a || s == b => Some(Fact::SumInMemory(x, y, memory)),
@@ -287,7 +297,8 @@ impl State {
             C::e => {
                 equal(left, right, &mut facts);
                 equal(right, left, &mut facts);
-                true
+                let differ = |size, n| matches!((size, n), (Kind::Length { .. } | Kind::TableSize(_), Kind::Const(c)) if c >= LARGEST);
+                !differ(left.kind, right.kind) && !differ(right.kind, left.kind)
             }
             C::ne => {
                 if let (Kind::IsSubtype(of, ty), Kind::Const(0)) = (left.kind, right.kind) {

@@ -271,6 +271,9 @@ fn report(case: &Case, way: &str, at: usize, expected: &[Event], found: &[Event]
             let _ = writeln!(text, "  module and logs could not be written: {error}");
         }
     }
-    let _ = writeln!(text, "  again: WASMC_DIFF_SEED={seed} cargo nextest run --cargo-profile tested -p wasmc-tests --features slow --test diff");
+    let _ = writeln!(
+        text,
+        "  again: WASMC_DIFF_SEED={seed} cargo nextest run --cargo-profile tested -p wasmc-tests --features slow --test diff"
+    );
     text
 }

@@ -206,6 +206,13 @@ impl Prover<'_> {
             false => Kind::Max(kind.max().filter(|m| *m <= U32).unwrap_or(U32)),
         };
         s.flags = match right.kind {
+            Kind::Const(c)
+                if wide
+                    && !subtract
+                    && let Kind::Const(l) = left.kind =>
+            {
+                Flags::Carry(l.checked_add(c).is_none())
+            }
             Kind::Const(c) if wide && !subtract => Flags::Add { of: left.sym, add: c },
             _ => Flags::Unknown,
         };
