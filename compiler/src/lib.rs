@@ -174,8 +174,9 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
     let keep = Keep { unwind: true, disassembly: false };
     let CompiledModule { mut module, interpreted, too_large, signatures, mut items } =
         pool::compile(wasm, &options.pool(target, Emit::Code(keep)))?;
-    let linked = text::link(&module, &mut items, &*target.isa)?;
-    let names = function_names(&module, wasm);
+    let (linked, (mut images, names)) =
+        rayon::join(|| text::link(&module, &mut items, &*target.isa), || (Images::new(&module, wasm), function_names(&module, wasm)));
+    let linked = linked?;
     let too_large: Vec<String> = too_large
         .iter()
         .map(|i| match names.get(i) {
@@ -191,7 +192,6 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
     }
     let records = Records::new(&module, &items, &linked.placements, &interpreted, &names);
     let stubs = text::stub_sets(signatures, &items, &linked.placements);
-    let mut images = Images::new(&module, wasm);
     let data = match options.strip {
         true => {
             module.name_section = None;
@@ -226,6 +226,8 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
         data: &data,
         wasm: if options.strip { &[] } else { wasm },
     })?;
+    // Many small pieces of memory, which nobody needs to wait for.
+    rayon::spawn(move || drop(items));
     Ok(CompiledArtifact { bytes, meta, stats, too_large })
 }
 

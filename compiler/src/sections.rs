@@ -34,20 +34,25 @@ impl Records {
         interpreted: &[bool],
         names: &HashMap<FuncIndex, String>,
     ) -> Self {
+        let (mut r, addresses) =
+            rayon::join(|| Self::without_addresses(module, items, placements, interpreted, names), || addresses(items, placements));
+        r.addresses = addresses;
+        r
+    }
+
+    fn without_addresses(
+        module: &Module,
+        items: &[(Symbol, CompiledFunction)],
+        placements: &[Placement],
+        interpreted: &[bool],
+        names: &HashMap<FuncIndex, String>,
+    ) -> Self {
         let mut r = Self::default();
-        let sum = |count: fn(&CompiledFunction) -> usize| items.iter().map(|(_, f)| count(f)).sum::<usize>();
-        r.traps.reserve(sum(|f| f.traps.len()));
-        r.addresses.reserve(sum(|f| f.addresses.len()));
+        r.traps.reserve(items.iter().map(|(_, f)| f.traps.len()).sum());
         r.functions.reserve(interpreted.len());
         for ((symbol, f), place) in items.iter().zip(placements) {
             let base = place.offset;
             r.traps.extend(f.traps.iter().map(|t| TrapRecord { code_offset: base + t.code_offset, ..*t }));
-            for a in &f.addresses {
-                // What follows code without an instruction is the same, across the functions' borders too.
-                if a.wasm_offset != NO_WASM_OFFSET || r.addresses.last().is_none_or(|l| l.wasm_offset != NO_WASM_OFFSET) {
-                    r.addresses.push(AddressRecord { code_offset: base + a.code_offset, ..*a });
-                }
-            }
             let first = r.sites.len() as u32;
             let number = |site: u32| if site == NO_SITE { NO_SITE } else { first + site };
             r.sites.extend(f.sites.iter().map(|s| InlineSite { parent: number(s.parent), ..*s }));
@@ -102,4 +107,18 @@ impl Records {
             (SectionKind::InlineRanges, self.inlined.as_bytes()),
         ]
     }
+}
+
+/// The section `Addresses`, which is as large as all others together.
+fn addresses(items: &[(Symbol, CompiledFunction)], placements: &[Placement]) -> Vec<AddressRecord> {
+    let mut all: Vec<AddressRecord> = Vec::with_capacity(items.iter().map(|(_, f)| f.addresses.len()).sum());
+    for ((_, f), place) in items.iter().zip(placements) {
+        for a in &f.addresses {
+            // What follows code without an instruction is the same, across the functions' borders too.
+            if a.wasm_offset != NO_WASM_OFFSET || all.last().is_none_or(|l| l.wasm_offset != NO_WASM_OFFSET) {
+                all.push(AddressRecord { code_offset: place.offset + a.code_offset, ..*a });
+            }
+        }
+    }
+    all
 }

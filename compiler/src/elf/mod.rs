@@ -36,6 +36,9 @@ const SECTION_ALIGNMENT: u64 = 16;
 /// From this size on, a digest is computed on several threads.
 const LARGE_DIGEST: usize = 1 << 20;
 
+/// So many bytes are copied on one thread.
+const LARGE_COPY: usize = 1 << 20;
+
 /// What an artifact is made of.
 pub struct Input<'a> {
     /// The target.
@@ -146,8 +149,9 @@ fn progbits(flags: elf::SectionFlags, alignment: u64) -> SectionHeader {
 pub fn write(input: &Input<'_>) -> Result<Vec<u8>, CompileError> {
     let encoder = Encoder::new(Endianness::Little, true, machine(input.target)?);
     let meta = postcard::to_stdvec(input.meta).map_err(|e| CompileError::Output(format!("cannot encode the metadata: {e}")))?;
-    let mut eh_frame = EhFrame::new(&*input.target.isa, input.items, &input.linked.placements)?;
-    let symbols = SymbolTable::new(input);
+    let (eh_frame, symbols) =
+        rayon::join(|| EhFrame::new(&*input.target.isa, input.items, &input.linked.placements), || SymbolTable::new(input));
+    let mut eh_frame = eh_frame?;
     let dynamic = Dynamic::new(input);
 
     let mut l = Layout { sections: Vec::new(), at: (HEADER_OFFSET + size_of::<Header>()) as u64 };
@@ -222,20 +226,39 @@ pub fn write(input: &Input<'_>) -> Result<Vec<u8>, CompileError> {
         encoder.program_header(&mut out, s);
     }
     debug_assert!(out.len() <= HEADER_OFFSET);
-    out.resize(HEADER_OFFSET, 0);
-    out.extend_from_slice(header.as_bytes());
-    for s in &l.sections {
-        out.resize(s.header.sh_offset as usize, 0);
-        out.extend_from_slice(&s.data);
-    }
-    out.resize(section_headers as usize, 0);
-    encoder.null_section_header(&mut out, &elf_layout);
+    let mut table: Vec<u8> = Vec::new();
+    encoder.null_section_header(&mut table, &elf_layout);
     for s in &l.sections {
         let sh_link = s.link.map_or(0, |name| l.number(name));
-        encoder.section_header(&mut out, &SectionHeader { sh_link, ..s.header.clone() });
+        encoder.section_header(&mut table, &SectionHeader { sh_link, ..s.header.clone() });
     }
-    debug_assert_eq!(out.len() as u64, file_size);
+    // Memory that the system has not mapped yet is mapped where it is written to, on several threads.
+    let start = std::mem::replace(&mut out, vec![0; file_size as usize]);
+    let pieces: Vec<(usize, &[u8])> = [(0, &start[..]), (HEADER_OFFSET, header.as_bytes())]
+        .into_iter()
+        .chain(l.sections.iter().map(|s| (s.header.sh_offset as usize, &*s.data)))
+        .chain([(section_headers as usize, &table[..])])
+        .collect();
+    fill(&mut out, 0, &pieces);
+    debug_assert_eq!(section_headers + table.len() as u64, file_size);
     Ok(out)
+}
+
+/// Copies pieces, sorted by their offsets and apart from each other, to where they belong in a file; `out` begins at an offset.
+fn fill(out: &mut [u8], from: usize, pieces: &[(usize, &[u8])]) {
+    let half = out.len() / 2;
+    if out.len() <= LARGE_COPY {
+        for (at, bytes) in pieces {
+            // What lies in this part of the file.
+            let (start, end) = ((*at).max(from), (at + bytes.len()).min(from + out.len()));
+            if start < end {
+                out[start - from..end - from].copy_from_slice(&bytes[start - at..end - at]);
+            }
+        }
+        return;
+    }
+    let (low, high) = out.split_at_mut(half);
+    rayon::join(|| fill(low, from, pieces), || fill(high, from + half, pieces));
 }
 
 fn machine(target: &Target) -> Result<elf::Machine, CompileError> {

@@ -154,7 +154,7 @@ fn can_go(function: &Function<'_>, i: usize) -> bool {
 /// A copy at `i` that may be done without: target, source, and whether only the lower half is the same.
 fn candidate(function: &Function<'_>, i: usize) -> Option<(usize, usize, bool)> {
     let inst = &function.insts[i];
-    if inst.change == Change::Delete || inst.relocated {
+    if !inst.is_copy || inst.change == Change::Delete || inst.relocated {
         return None;
     }
     let (to, from, wide) = copy(&function.decoded[i])?;

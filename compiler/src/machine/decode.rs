@@ -71,6 +71,8 @@ pub(super) struct Inst {
     pub(super) condition: u8,
     /// Where in it the distance to data of the function is; 0 if it has none.
     pub(super) distance: u8,
+    /// Whether it is a copy between two general registers (`copy`).
+    pub(super) is_copy: bool,
     /// Whether it is a copy of 4 bytes of a register with nothing in the upper half.
     pub(super) copies_all: bool,
     /// Whether there is a reference to a symbol in it.
@@ -214,16 +216,17 @@ impl Function<'_> {
         let mut facts = InstructionInfoFactory::new();
         let mut at = 0usize;
         let mut relocations = relocated.iter().copied().peekable();
+        let mut decoded = Instruction::new();
         loop {
             // Code up to an instruction that is not followed by another.
             let first = self.insts.len() as u32;
+            decoder.set_position(at).ok()?;
+            decoder.set_ip(at as u64);
             loop {
-                decoder.set_position(at).ok()?;
-                decoder.set_ip(at as u64);
                 if !decoder.can_decode() {
                     return None;
                 }
-                let decoded = decoder.decode();
+                decoder.decode_out(&mut decoded);
                 if decoded.is_invalid() {
                     return None;
                 }
@@ -272,6 +275,7 @@ impl Function<'_> {
             vectors: 0,
             condition: 0,
             distance: 0,
+            is_copy: copy(decoded).is_some(),
             copies_all: false,
             relocated: false,
             change: Change::Keep,

@@ -9,7 +9,6 @@ use super::decode::{
 };
 use super::rewrite::wide;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
-use std::collections::HashMap;
 
 /// No word.
 const NONE: u16 = u16::MAX;
@@ -122,7 +121,9 @@ fn place(decoded: &Instruction) -> Option<(i32, i32)> {
 }
 
 fn has_memory(decoded: &Instruction) -> bool {
-    (0..decoded.op_count()).any(|i| decoded.op_kind(i) == OpKind::Memory)
+    decoded.op0_kind() == OpKind::Memory
+        || decoded.op1_kind() == OpKind::Memory
+        || (2..decoded.op_count()).any(|i| decoded.op_kind(i) == OpKind::Memory)
 }
 
 /// A read or a write of a whole register: its number among those that may hold words, its size, and whether it is a write to memory.
@@ -148,8 +149,8 @@ impl Words {
     /// `None` if the address of a part of the frame is taken, so that it may be read and written by other means. What is in slots for stack is
     /// left out then; an address in one does not lead out of them.
     fn find(function: &Function<'_>) -> Option<Self> {
-        // Of each place the size, 0 if it is used in several ways.
-        let mut sizes: HashMap<i32, i32> = HashMap::new();
+        // Places and sizes, negative if that is no word of a register.
+        let mut uses: Vec<(i32, i32)> = Vec::new();
         let mut lowest = i32::MIN;
         for (inst, decoded) in function.insts.iter().zip(&function.decoded) {
             if !has_memory(decoded) || inst.relocated {
@@ -176,11 +177,18 @@ impl Words {
                     return None;
                 }
                 let size = if transfer(decoded).is_some_and(|(_, s, _)| s == size) { size } else { -size };
-                sizes.entry(at).and_modify(|s| *s = if *s == size { size } else { -s.abs().max(size.abs()) }).or_insert(size);
+                uses.push((at, size));
             }
         }
-        let mut all: Vec<(i32, i32)> = sizes.into_iter().collect();
-        all.sort_unstable();
+        uses.sort_unstable();
+        // Of each place the size, negative if it is used in several ways.
+        let mut all: Vec<(i32, i32)> = Vec::with_capacity(uses.len());
+        for (at, size) in uses {
+            match all.last_mut() {
+                Some((last, s)) if *last == at => *s = if *s == size { size } else { -s.abs().max(size.abs()) },
+                _ => all.push((at, size)),
+            }
+        }
         let mut words = Self::default();
         let mut end = i32::MIN;
         for (i, &(at, size)) in all.iter().enumerate() {
@@ -197,7 +205,9 @@ impl Words {
         if inst.flow == Flow::Call {
             return Access::Call { catching: function.is_catching(inst) };
         }
-        if let Some((to, from, wide)) = copy(decoded) {
+        if inst.is_copy
+            && let Some((to, from, wide)) = copy(decoded)
+        {
             return Access::Copy { to, from, wide };
         }
         if let Some((to, from)) = vector_copy(decoded) {
@@ -227,7 +237,29 @@ impl Words {
 struct Shorts {
     /// Words of 8 bytes into which only registers with an upper half of zero are written.
     short: Vec<bool>,
+    /// Words that were read as such.
+    used: Vec<bool>,
+    /// Whether one of them is not.
     changed: bool,
+}
+
+impl Shorts {
+    /// Whether the upper half of a word that is read is zero.
+    fn read(&mut self, word: u16) -> bool {
+        let short = self.short.get(usize::from(word)).copied().unwrap_or(false);
+        if let Some(used) = self.used.get_mut(usize::from(word)).filter(|_| short) {
+            *used = true;
+        }
+        short
+    }
+
+    /// Something else is written to a word.
+    fn write(&mut self, word: u16) {
+        if let (Some(short), Some(used)) = (self.short.get_mut(usize::from(word)), self.used.get(usize::from(word))) {
+            self.changed |= *short && *used;
+            *short = false;
+        }
+    }
 }
 
 /// What holds after an instruction.
@@ -247,7 +279,7 @@ fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut
             known.forget(1 << register);
             known.word[register] = word;
             let size = words.size(word);
-            if register < VECTORS && (size == 4 || shorts.short.get(usize::from(word)).copied().unwrap_or(false)) {
+            if register < VECTORS && (size == 4 || shorts.read(word)) {
                 known.short |= 1 << register;
             }
         }
@@ -262,12 +294,8 @@ fn step(function: &Function<'_>, words: &Words, shorts: &mut Shorts, known: &mut
                     known.word[register] = word;
                 }
             }
-            if size == 8
-                && !short
-                && let Some(s) = shorts.short.get_mut(usize::from(word)).filter(|s| **s)
-            {
-                *s = false;
-                shorts.changed = true;
+            if size == 8 && !short {
+                shorts.write(word);
             }
         }
         Access::Clobber { from, to, written } => {
@@ -355,10 +383,12 @@ pub(super) struct Facts {
 pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
     let words = &Words::find(function).unwrap_or_default();
     let accesses: Vec<Access> = function.insts.iter().zip(&function.decoded).map(|(i, d)| words.access(function, i, d)).collect();
-    let mut shorts = Shorts { short: vec![true; words.places.len()], changed: false };
+    let count = words.places.len();
+    let mut shorts = Shorts { short: vec![true; count], used: vec![false; count], changed: false };
     let mut at_start: Vec<Option<Known>>;
     loop {
         shorts.changed = false;
+        shorts.used.fill(false);
         at_start = states(function, words, &accesses, &mut shorts)?;
         if !shorts.changed {
             break;
@@ -407,7 +437,8 @@ pub(super) fn take_out(function: &mut Function<'_>) -> Option<Facts> {
                 {
                     change = Change::Delete;
                 }
-                if let Some((to, from, wide)) = copy(&function.decoded[i])
+                if let Access::Copy { to, from, wide } = access
+                    && to < VECTORS
                     && to != RSP
                     && to != RBP
                     && from != RSP

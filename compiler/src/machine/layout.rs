@@ -42,45 +42,56 @@ impl Moves {
     }
 }
 
-/// The length of a branch in its long form, and in its short one.
-fn branch_sizes(flow: Flow) -> (u32, u32) {
+/// The length of a branch in its short form.
+const SHORT: u8 = 2;
+/// Beside the length of an instruction: it begins at a multiple of `LOOP_ALIGNMENT`.
+const ALIGNED: u8 = 0x80;
+
+/// The length of a branch in its long form.
+fn long_size(flow: Flow) -> u8 {
     match flow {
-        Flow::Jump(_) => (5, 2),
-        _ => (6, 2),
+        Flow::Jump(_) => 5,
+        _ => 6,
     }
 }
 
 /// Puts a function together.
 pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
     let count = function.insts.len();
-    // Branches begin short, and grow where they do not reach.
-    let mut long = vec![false; count];
     let mut starts = vec![0u32; count];
     let mut tables = vec![0u32; function.tables.len()];
     let mut data = Vec::new();
-    let aligned = loops(function);
+    // The length of each instruction. Branches begin short, and grow where they do not reach.
+    let mut lengths = vec![0u8; count];
+    let mut branches: Vec<(u32, u32)> = Vec::new();
+    for (i, inst) in function.insts.iter().enumerate() {
+        lengths[i] = match (inst.change, inst.flow) {
+            (Change::Delete, _) => 0,
+            (Change::Keep, Flow::Jump(target)) if goes_on(function, i, target) => 0,
+            (Change::Keep, Flow::Jump(target) | Flow::Branch(target)) => {
+                branches.push((i as u32, target));
+                SHORT
+            }
+            (Change::Replace(_, len), _) => len,
+            (Change::Keep, _) => inst.len,
+        };
+    }
+    for head in loops(function) {
+        lengths[head as usize] |= ALIGNED;
+    }
     let size = loop {
         let mut at = 0u32;
         data.clear();
         for piece in &function.pieces {
             match *piece {
                 Piece::Code(first, end) => {
-                    for i in first as usize..end as usize {
-                        if aligned[i] {
+                    let range = first as usize..end as usize;
+                    for (start, length) in starts[range.clone()].iter_mut().zip(&lengths[range]) {
+                        if length & ALIGNED != 0 {
                             at = at.next_multiple_of(LOOP_ALIGNMENT);
                         }
-                        starts[i] = at;
-                        let inst = &function.insts[i];
-                        at += match (inst.change, inst.flow) {
-                            (Change::Delete, _) => 0,
-                            (Change::Keep, Flow::Jump(target)) if goes_on(function, i, target) => 0,
-                            (Change::Replace(_, len), _) => u32::from(len),
-                            (Change::Keep, Flow::Jump(_) | Flow::Branch(_)) => {
-                                let sizes = branch_sizes(inst.flow);
-                                if long[i] { sizes.0 } else { sizes.1 }
-                            }
-                            (Change::Keep, _) => u32::from(inst.len),
-                        };
+                        *start = at;
+                        at += u32::from(length & !ALIGNED);
                     }
                 }
                 Piece::Table(table) => {
@@ -94,19 +105,17 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                 }
             }
         }
-        let mut grown = false;
-        for (i, inst) in function.insts.iter().enumerate() {
-            let (Flow::Jump(target) | Flow::Branch(target)) = inst.flow else { continue };
-            if long[i] || inst.change == Change::Delete || matches!(inst.flow, Flow::Jump(_)) && goes_on(function, i, target) {
-                continue;
+        let before = branches.len();
+        branches.retain(|&(i, target)| {
+            let distance = i64::from(starts[target as usize]) - i64::from(starts[i as usize] + u32::from(SHORT));
+            let reaches = i8::try_from(distance).is_ok();
+            if !reaches {
+                let length = &mut lengths[i as usize];
+                *length = *length & ALIGNED | long_size(function.insts[i as usize].flow);
             }
-            let distance = i64::from(starts[target as usize]) - i64::from(starts[i] + 2);
-            if i8::try_from(distance).is_err() {
-                long[i] = true;
-                grown = true;
-            }
-        }
-        if !grown {
+            reaches
+        });
+        if branches.len() == before {
             break at;
         }
     };
@@ -128,6 +137,7 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
             Piece::Code(first, end) => {
                 for i in first as usize..end as usize {
                     let inst = &function.insts[i];
+                    let length = lengths[i] & !ALIGNED;
                     let gap = (starts[i] as usize).checked_sub(bytes.len())?;
                     pad(&mut bytes, gap);
                     let start = bytes.len() as u32;
@@ -137,21 +147,21 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                     let old = function.bytes.get(inst.offset as usize..inst.end() as usize)?;
                     match (inst.change, inst.flow) {
                         (Change::Delete, _) => {}
-                        (Change::Keep, Flow::Jump(target)) if goes_on(function, i, target) => {}
+                        (Change::Keep, Flow::Jump(_)) if length == 0 => {}
                         (Change::Replace(new, len), _) => bytes.extend_from_slice(new.get(..usize::from(len))?),
                         (Change::Keep, Flow::Jump(target) | Flow::Branch(target)) => {
                             let condition = matches!(inst.flow, Flow::Branch(_)).then_some(inst.condition);
                             let to = i64::from(starts[target as usize]);
-                            let sizes = branch_sizes(inst.flow);
-                            if long[i] {
+                            let end = i64::from(start) + i64::from(length);
+                            if length != SHORT {
                                 match condition {
                                     Some(c) => bytes.extend_from_slice(&[0x0f, 0x80 | c]),
                                     None => bytes.push(0xe9),
                                 }
-                                bytes.extend_from_slice(&i32::try_from(to - i64::from(start + sizes.0)).ok()?.to_le_bytes());
+                                bytes.extend_from_slice(&i32::try_from(to - end).ok()?.to_le_bytes());
                             } else {
                                 bytes.push(condition.map_or(0xeb, |c| 0x70 | c));
-                                bytes.push(i8::try_from(to - i64::from(start + sizes.1)).ok()? as u8);
+                                bytes.push(i8::try_from(to - end).ok()? as u8);
                             }
                         }
                         (Change::Keep, _) => {
@@ -202,8 +212,8 @@ fn goes_on(function: &Function<'_>, jump: usize, target: u32) -> bool {
 }
 
 /// Where innermost loops without calls begin.
-fn loops(function: &Function<'_>) -> Vec<bool> {
-    let mut aligned = vec![false; function.insts.len()];
+fn loops(function: &Function<'_>) -> Vec<u32> {
+    let mut heads = Vec::new();
     // The end of the last jump back to what is not before it: what contains it is no innermost loop.
     let mut last: Option<u32> = None;
     for (i, inst) in function.insts.iter().enumerate() {
@@ -214,7 +224,7 @@ fn loops(function: &Function<'_>) -> Vec<bool> {
             Flow::Jump(head) | Flow::Branch(head) if head as usize <= i => {
                 let start = function.insts[head as usize].offset;
                 if inst.end() - start <= MAX_LOOP && last.is_none_or(|l| l < head) {
-                    aligned[head as usize] = true;
+                    heads.push(head);
                 }
                 last = last.max(Some(head));
             }
@@ -222,7 +232,7 @@ fn loops(function: &Function<'_>) -> Vec<bool> {
             _ => {}
         }
     }
-    aligned
+    heads
 }
 
 /// Fills a gap with instructions that do nothing, as long as there are (Intel SDM volume 2B, NOP).

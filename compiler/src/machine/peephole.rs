@@ -62,6 +62,9 @@ fn frame_end(function: &mut Function<'_>, i: usize, next: usize, live: Registers
 
 /// `mov a, b; add a, c`: the sum is an address.
 fn address(function: &mut Function<'_>, i: usize, next: usize, live: Registers) -> bool {
+    if !function.insts[i].is_copy {
+        return false;
+    }
     let Some((to, from, whole)) = copy(&function.decoded[i]) else { return false };
     let (inst, op) = (&function.insts[next], function.decoded[next]);
     if to == from || live & FLAGS != 0 || inst.relocated || op.op0_kind() != OpKind::Register || number(op.op0_register()) != Some(to) {
