@@ -185,8 +185,9 @@ impl CompiledFunction {
         }
         // Of those whose code is gone, the last one begins here.
         let mut addresses: Vec<AddressRecord> = Vec::with_capacity(self.addresses.len());
+        let mut near = 0;
         for a in self.addresses.iter() {
-            let moved = AddressRecord { code_offset: moves.get(a.code_offset), ..*a };
+            let moved = AddressRecord { code_offset: moves.get_near(a.code_offset, &mut near), ..*a };
             addresses.pop_if(|last| last.code_offset == moved.code_offset);
             addresses.push(moved);
         }

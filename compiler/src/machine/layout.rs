@@ -2,6 +2,7 @@
 //! the old offsets to the new ones.
 
 use super::decode::{Change, Flow, Function, Piece};
+use std::ops::Range;
 
 /// Constants keep their place to a multiple of this.
 const ALIGNMENT: u32 = 16;
@@ -13,7 +14,8 @@ const MAX_LOOP: u32 = 512;
 /// Where the bytes of a function went.
 #[derive(Clone, Debug, Default)]
 pub struct Moves {
-    /// Old and new offsets of instructions and data, sorted, and the length of each in the new code.
+    /// Old and new offsets of instructions and data, sorted, and the length of each in the new code. Instructions that follow each other as they
+    /// did before are one.
     places: Vec<(u32, u32, u32)>,
     /// Where tables and constants are, sorted.
     data: Vec<(u32, u32)>,
@@ -32,10 +34,23 @@ impl Moves {
 
     /// Where what was at an offset is now; where it would be, if it is gone.
     pub fn get(&self, offset: u32) -> u32 {
-        if self.places.is_empty() {
-            return offset;
+        self.get_near(offset, &mut 0)
+    }
+
+    /// The same. `last` is what it left there for an offset nearby: then it looks there first.
+    pub fn get_near(&self, offset: u32, last: &mut usize) -> u32 {
+        let contains = |i: usize| {
+            let next = self.places.get(i + 1);
+            self.places.get(i).is_some_and(|p| p.0 <= offset) && next.is_none_or(|n| offset < n.0)
+        };
+        if !contains(*last) {
+            *last += 1;
         }
-        match self.places.partition_point(|p| p.0 <= offset).checked_sub(1).and_then(|i| self.places.get(i)) {
+        if !contains(*last) {
+            let Some(found) = self.places.partition_point(|p| p.0 <= offset).checked_sub(1) else { return offset };
+            *last = found;
+        }
+        match self.places.get(*last) {
             Some((old, new, len)) => new + (offset - old).min(*len),
             None => offset,
         }
@@ -132,17 +147,32 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
     let mut places = Vec::with_capacity(count + data.len());
     let mut ranges = Vec::new();
     let mut next_data = data.iter();
+    // Instructions that follow each other as they did before are copied together: where they begin in the old code, and end.
+    let mut run = 0..0;
     for piece in &function.pieces {
         match *piece {
             Piece::Code(first, end) => {
                 for i in first as usize..end as usize {
                     let inst = &function.insts[i];
                     let length = lengths[i] & !ALIGNED;
+                    let is_plain = inst.change == Change::Keep
+                        && !matches!(inst.flow, Flow::Jump(_) | Flow::Branch(_))
+                        && (inst.distance == 0 || inst.relocated);
+                    let at = bytes.len() + run.len();
+                    if is_plain && run.end == inst.offset as usize && starts[i] as usize == at {
+                        run.end = inst.end() as usize;
+                        continue;
+                    }
+                    flush(function, &mut run, &mut bytes, &mut places)?;
                     let gap = (starts[i] as usize).checked_sub(bytes.len())?;
                     pad(&mut bytes, gap);
                     let start = bytes.len() as u32;
                     if start != starts[i] {
                         return None;
+                    }
+                    if is_plain {
+                        run = inst.offset as usize..inst.end() as usize;
+                        continue;
                     }
                     let old = function.bytes.get(inst.offset as usize..inst.end() as usize)?;
                     match (inst.change, inst.flow) {
@@ -177,6 +207,7 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
                     }
                     places.push((inst.offset, start, bytes.len() as u32 - start));
                 }
+                flush(function, &mut run, &mut bytes, &mut places)?;
             }
             Piece::Table(table) => {
                 let table = &function.tables[table as usize];
@@ -199,6 +230,16 @@ pub(super) fn lay_out(function: &Function<'_>) -> Option<(Vec<u8>, Moves)> {
         }
     }
     Some((bytes, Moves { places, data: ranges }))
+}
+
+/// Copies instructions that stay as they are, and empties the range.
+fn flush(function: &Function<'_>, run: &mut Range<usize>, bytes: &mut Vec<u8>, places: &mut Vec<(u32, u32, u32)>) -> Option<()> {
+    let old = std::mem::take(run);
+    if !old.is_empty() {
+        places.push((old.start as u32, bytes.len() as u32, old.len() as u32));
+        bytes.extend_from_slice(function.bytes.get(old)?);
+    }
+    Some(())
 }
 
 /// Whether nothing is left between a jump and what it leads to.

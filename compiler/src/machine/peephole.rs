@@ -210,7 +210,10 @@ fn is_test(decoded: &Instruction) -> Option<(usize, usize)> {
     let is_test = matches!(decoded.code(), Code::Test_rm32_r32 | Code::Test_rm64_r64)
         && decoded.op0_kind() == OpKind::Register
         && decoded.op0_register() == decoded.op1_register();
-    Some((number(decoded.op0_register())?, decoded.op0_register().size())).filter(|_| is_test)
+    if !is_test {
+        return None;
+    }
+    Some((number(decoded.op0_register())?, decoded.op0_register().size()))
 }
 
 /// A constant in one byte where it fits, where the code generator writes four; zeros above a byte or two without a prefix.
@@ -265,7 +268,7 @@ fn shorten(function: &mut Function<'_>, i: usize) {
 
 /// A load whose value is only compared: the comparison reads the memory.
 fn compared(function: &mut Function<'_>, first: usize, i: usize, end: usize, after: &[Registers]) {
-    let load = function.decoded[i];
+    let load = &function.decoded[i];
     let inst = &function.insts[i];
     if inst.change == Change::Delete || inst.relocated || inst.distance != 0 || load.op1_kind() != OpKind::Memory {
         return;
