@@ -175,7 +175,7 @@ fn artifact(wasm: &[u8], options: &CompileOptions<'_>, target: &Target) -> Resul
     let CompiledModule { mut module, interpreted, too_large, signatures, mut items } =
         pool::compile(wasm, &options.pool(target, Emit::Code(keep)))?;
     let (linked, (mut images, names)) =
-        rayon::join(|| text::link(&module, &mut items, &*target.isa), || (Images::new(&module, wasm), function_names(&module, wasm)));
+        pool::join(|| text::link(&module, &mut items, &*target.isa), || (Images::new(&module, wasm), function_names(&module, wasm)));
     let linked = linked?;
     let too_large: Vec<String> = too_large
         .iter()

@@ -125,6 +125,12 @@ pub fn with_threads<R: Send>(jobs: Option<usize>, work: impl FnOnce() -> Result<
     outcome.unwrap_or_else(|panic| Err(CompileError::Output(format!("the compiler panicked: {}", panic_message(&*panic)))))
 }
 
+/// Does two things, at the same time where this is a thread of `with_threads`. Elsewhere, `rayon::join` would start threads that nobody
+/// asked for, and that the child of a fork waits for in vain.
+pub fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    if rayon::current_thread_index().is_some() { rayon::join(a, b) } else { (a(), b()) }
+}
+
 /// How often a module is compiled anew, each time with more functions left to the interpreter, since they were found to be too
 /// large. One time finds all of them but for what inlining adds.
 const ATTEMPTS: usize = 4;

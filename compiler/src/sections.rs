@@ -35,7 +35,7 @@ impl Records {
         names: &HashMap<FuncIndex, String>,
     ) -> Self {
         let (mut r, addresses) =
-            rayon::join(|| Self::without_addresses(module, items, placements, interpreted, names), || addresses(items, placements));
+            crate::pool::join(|| Self::without_addresses(module, items, placements, interpreted, names), || addresses(items, placements));
         r.addresses = addresses;
         r
     }

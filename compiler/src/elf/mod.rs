@@ -150,7 +150,7 @@ pub fn write(input: &Input<'_>) -> Result<Vec<u8>, CompileError> {
     let encoder = Encoder::new(Endianness::Little, true, machine(input.target)?);
     let meta = postcard::to_stdvec(input.meta).map_err(|e| CompileError::Output(format!("cannot encode the metadata: {e}")))?;
     let (eh_frame, symbols) =
-        rayon::join(|| EhFrame::new(&*input.target.isa, input.items, &input.linked.placements), || SymbolTable::new(input));
+        crate::pool::join(|| EhFrame::new(&*input.target.isa, input.items, &input.linked.placements), || SymbolTable::new(input));
     let mut eh_frame = eh_frame?;
     let dynamic = Dynamic::new(input);
 
@@ -258,7 +258,7 @@ fn fill(out: &mut [u8], from: usize, pieces: &[(usize, &[u8])]) {
         return;
     }
     let (low, high) = out.split_at_mut(half);
-    rayon::join(|| fill(low, from, pieces), || fill(high, from + half, pieces));
+    crate::pool::join(|| fill(low, from, pieces), || fill(high, from + half, pieces));
 }
 
 fn machine(target: &Target) -> Result<elf::Machine, CompileError> {
