@@ -127,7 +127,7 @@ impl Descriptor {
     }
 
     /// The host's descriptor, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn host(&self) -> Option<BorrowedFd<'_>> {
         match &self.object {
             Object::Regular(file) => Some(file.fd()),

@@ -263,7 +263,7 @@ impl<'a> GuestMemory<'a> {
     }
 
     /// The iovec at `pointer`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn iovec(&self, pointer: u64) -> Result<Region<'_>, Errno> {
         let (at, len) = if self.wide {
             self.check(pointer, 16)?;

@@ -266,7 +266,7 @@ fn synchronise(descriptor: &Descriptor) -> Result<(), Errno> {
 /// # Errors
 ///
 /// `BADF` without the right to read, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
-#[inline]
+#[inline(always)]
 pub fn fd_read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nread: u64) -> Result<(), Errno> {
     read(ctx, mem, fd, (iovs, iovs_len), None, nread)
 }
@@ -276,7 +276,7 @@ pub fn fd_read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64,
 /// # Errors
 ///
 /// As for [`fd_read`], and `SPIPE` for what has no positions.
-#[inline]
+#[inline(always)]
 pub fn fd_pread(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -294,7 +294,7 @@ pub fn fd_pread(
 /// # Errors
 ///
 /// `BADF` without the right to write, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
-#[inline]
+#[inline(always)]
 pub fn fd_write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nwritten: u64) -> Result<(), Errno> {
     write(ctx, mem, fd, (iovs, iovs_len), None, nwritten)
 }
@@ -304,7 +304,7 @@ pub fn fd_write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64
 /// # Errors
 ///
 /// As for [`fd_write`], and `SPIPE` for what has no positions.
-#[inline]
+#[inline(always)]
 pub fn fd_pwrite(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,
