@@ -3,6 +3,7 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::extern_::Extern;
+use crate::func::ExitBinding;
 use crate::instance::{Instance, InstanceData};
 use crate::shared_memory::current_length;
 use crate::store::StoreInner;
@@ -12,7 +13,7 @@ use wasmc_environ::vmlayout::*;
 /// The store, as a host function gets it, and the instance that imported the host function.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
-    instance: Option<NonNull<InstanceData>>,
+    binding: *mut ExitBinding,
 }
 
 impl<'a, T: 'static> Caller<'a, T> {
@@ -22,10 +23,8 @@ impl<'a, T: 'static> Caller<'a, T> {
     pub(crate) unsafe fn new(exit: *mut VMExitContext) -> Self {
         // SAFETY: by the caller.
         unsafe {
-            let vmctx: *mut VMContextHead = (*exit).vmctx.cast();
-            let instance = if vmctx.is_null() { None } else { NonNull::new((*vmctx).instance.cast()) };
-            let store = NonNull::new_unchecked((*(*exit).store).store.cast::<StoreInner<T>>());
-            Self { store: StoreContextMut::new(store), instance }
+            let binding = ExitBinding::of(exit);
+            Self { store: StoreContextMut::new(NonNull::new_unchecked((*binding).store.cast::<StoreInner<T>>())), binding }
         }
     }
 
@@ -48,7 +47,12 @@ impl<'a, T: 'static> Caller<'a, T> {
 
     /// The instance that imported the host function; `None` if the host called it itself.
     pub fn instance(&self) -> Option<Instance> {
-        self.instance.map(|data| Instance::from_raw(self.store.opaque().id, data))
+        // SAFETY: the binding lives as long as the store; its instance, too.
+        let data = unsafe {
+            let vmctx: *mut VMContextHead = (*self.binding).exit.vmctx.cast();
+            if vmctx.is_null() { None } else { NonNull::new((*vmctx).instance.cast::<InstanceData>()) }
+        };
+        data.map(|data| Instance::from_raw(self.store.opaque().id, data))
     }
 
     /// An export of the instance that imported the host function.
@@ -63,7 +67,7 @@ impl<'a, T: 'static> Caller<'a, T> {
     pub fn exported_memory(&self) -> Option<(*mut u8, usize)> {
         // SAFETY: the store keeps the instance, and with it the memories that it exports.
         unsafe {
-            let definition = NonNull::new((*self.instance?.as_ptr()).exported_memory)?.as_ptr();
+            let definition = NonNull::new((*self.binding).exported_memory)?.as_ptr();
             Some(((*definition).base, current_length(definition) as usize))
         }
     }

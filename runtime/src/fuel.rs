@@ -12,7 +12,6 @@ use crate::store::StoreOpaque;
 use crate::trap::FrameInfo;
 use crate::vm::{self, fork::get_or_init};
 use crate::{AsContextMut, Caller, Store, StoreContextMut};
-use std::mem::offset_of;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use wasmc_environ::costs::CostTable;
@@ -169,7 +168,7 @@ pub(crate) unsafe fn enter_host(exit: *mut VMExitContext) -> Result<Place, u64> 
     // SAFETY: by the caller; a host function's exit context is part of an `ExitBinding`.
     unsafe {
         let store: *mut StoreOpaque = (*(*exit).store).store.cast();
-        let cost = (*exit.byte_sub(offset_of!(ExitBinding, exit)).cast::<ExitBinding>()).cost;
+        let cost = (*ExitBinding::of(exit)).cost;
         let counters = &mut (*(*exit).store).meter;
         if counters.fuel < cost {
             return Err(vm::raise_trap(store, TrapCode::OutOfFuel));

@@ -85,6 +85,10 @@ pub(crate) struct ExitBinding {
     pub(crate) exit: VMExitContext,
     /// What a call costs.
     pub(crate) cost: i64,
+    /// What `exit` leads to as well, by a load or two more: the store, and the memory that the importing instance exports as `memory`
+    /// (null if there is none).
+    pub(crate) store: *mut StoreOpaque,
+    pub(crate) exported_memory: *mut VMMemoryDefinition,
 }
 
 impl ExitBinding {
@@ -123,7 +127,17 @@ impl ExitBinding {
             func_index,
             reserved: 0,
         };
-        Self { func_ref, exit, cost: 0 }
+        Self { func_ref, exit, cost: 0, store, exported_memory: std::ptr::null_mut() }
+    }
+
+    /// The binding that an exit context is part of.
+    ///
+    /// # Safety
+    /// `exit` is the binding of a host function.
+    #[inline(always)]
+    pub(crate) unsafe fn of(exit: *mut VMExitContext) -> *mut Self {
+        // SAFETY: by the caller, it is a field of one.
+        unsafe { exit.byte_sub(offset_of!(ExitBinding, exit)).cast() }
     }
 
     /// Completes a binding where it stays.
@@ -153,7 +167,7 @@ pub(crate) unsafe fn func_ref_of_exit(exit: *mut VMExitContext) -> *mut VMFuncRe
         if (*exit).data.is_null() {
             ops::func_ref((*exit).vmctx.cast(), wasmc_environ::FuncIndex::from_u32((*exit).func_index))
         } else {
-            exit.byte_sub(offset_of!(ExitBinding, exit)).cast()
+            ExitBinding::of(exit).cast()
         }
     }
 }
@@ -195,10 +209,8 @@ unsafe fn watched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut 
 #[inline(always)]
 unsafe fn unwatched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
     // SAFETY: by the caller: the data is the host function, which the store keeps alive.
-    let result = catch_unwind(AssertUnwindSafe(|| unsafe {
-        let store: *mut StoreOpaque = (*(*exit).store).store.cast();
-        f(store, &(*(*exit).data.cast::<HostFunc<F>>()).closure)
-    }));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| unsafe { f((*ExitBinding::of(exit)).store, &(*(*exit).data.cast::<HostFunc<F>>()).closure) }));
     match result {
         Ok(Ok(x)) => Ok(x),
         // SAFETY: by the caller.

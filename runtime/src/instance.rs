@@ -61,8 +61,6 @@ pub(crate) struct InstanceData {
     pub(crate) bindings: Vec<ExitBinding>,
     /// Keeps the functions behind `bindings`, where nobody else does.
     pub(crate) host_funcs: Option<Arc<[Definition]>>,
-    /// The memory that is exported as `memory`, which host functions look for at each call; null if there is none.
-    pub(crate) exported_memory: *mut VMMemoryDefinition,
 }
 
 /// Which data segments of an instance were dropped.

@@ -92,7 +92,10 @@ pub(crate) unsafe fn instantiate(
             return Err(e);
         }
         if let Some(EntityIndex::Memory(index)) = module.export("memory") {
-            (*this).exported_memory = ops::memory_definition((*this).vmctx, index);
+            let definition = ops::memory_definition((*this).vmctx, index);
+            for binding in &mut (*this).bindings {
+                binding.exported_memory = definition;
+            }
         }
         initialize(this)?;
         Ok(Instance::from_raw((*store).id, NonNull::new_unchecked(this)))
@@ -314,7 +317,6 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
         entries: Box::default(),
         bindings: Vec::new(),
         host_funcs: None,
-        exported_memory: std::ptr::null_mut(),
     };
     // SAFETY: by the caller; the `VMContext` was just made, and the module keeps its types.
     unsafe {

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::caller::Caller;
 use crate::error::wrong_store;
-use crate::func::{AnyHostFunc, Func, HostFunc, TypedFn, host_call};
+use crate::func::{AnyHostFunc, ArrayFn, Func, HostFunc, TypedFn, host_call};
 use crate::registry::Registry;
 use crate::store::StoreOpaque;
 use crate::value::{ExnRef, ExternRef, V128};
@@ -307,8 +307,141 @@ pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
     fn into_host_func(self, registry: &Arc<Registry>) -> Arc<AnyHostFunc>;
 }
 
+/// What a host function whose result is an `i32` tries first. It becomes part of the shim that compiled code calls, so that nothing
+/// is saved, caught or returned through on its account; the rest of the host function is called if this has no result.
+/// It must not panic, which would end the process.
+pub trait Quick<T: 'static, Params>: Send + Sync + 'static {
+    /// Whether it never has a result.
+    #[doc(hidden)]
+    const NEVER: bool = false;
+    /// The result, if it has one.
+    #[doc(hidden)]
+    fn attempt(&self, caller: Caller<'_, T>, params: Params) -> Option<i32>;
+}
+
+/// Nothing is tried first.
+#[derive(Debug)]
+pub struct Never;
+
+impl<T: 'static, Params> Quick<T, Params> for Never {
+    const NEVER: bool = true;
+    fn attempt(&self, _: Caller<'_, T>, _: Params) -> Option<i32> {
+        None
+    }
+}
+
+/// A closure that can be the rest of a host function after a [`Quick`] one.
+pub trait IntoFuncAfter<T: 'static, Params, Results>: Send + Sync + 'static {
+    /// The host function.
+    #[doc(hidden)]
+    fn into_host_func_after(self, quick: impl Quick<T, Params>, registry: &Arc<Registry>) -> Arc<AnyHostFunc>;
+}
+
+/// The closures of a host function.
+struct Closures<Q, F> {
+    quick: Q,
+    rest: F,
+}
+
 macro_rules! into_func {
     ($($a:ident $i:tt)*) => {
+        #[allow(non_snake_case, reason = "parameters are named after their types")]
+        impl<T: 'static, Q, $($a: WasmTy),*> Quick<T, ($($a,)*)> for Q
+        where
+            Q: for<'a> Fn(Caller<'a, T>, $($a),*) -> Option<i32> + Send + Sync + 'static,
+        {
+            #[inline(always)]
+            fn attempt(&self, caller: Caller<'_, T>, ($($a,)*): ($($a,)*)) -> Option<i32> {
+                self(caller, $($a),*)
+            }
+        }
+
+        #[allow(non_snake_case, reason = "parameters are named after their types")]
+        impl<T: 'static, F, R, $($a),*> IntoFuncAfter<T, ($($a,)*), R> for F
+        where
+            F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R + Send + Sync + 'static,
+            R: WasmRet,
+            $($a: WasmTy,)*
+        {
+            fn into_host_func_after(self, quick: impl Quick<T, ($($a,)*)>, registry: &Arc<Registry>) -> Arc<AnyHostFunc> {
+                unsafe extern "C" fn array<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, args: *mut ValRaw) -> u64
+                where
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    // SAFETY: the stub or the interpreter gives an array of the type's slots and this function's binding.
+                    let result = unsafe {
+                        host_call::<Closures<Q, F>, ()>(exit, |store, f| {
+                            $(let $a = <$a as WasmTy>::load(store, *args.add($i));)*
+                            (f.rest)(Caller::new(exit), $($a),*).store(store, args)
+                        })
+                    };
+                    result.err().unwrap_or(STATUS_OK)
+                }
+                // By itself, so that what is tried first saves no registers for it.
+                #[inline(never)]
+                unsafe extern "C" fn typed<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
+                where
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    // SAFETY: the stub gives arguments of the types and this function's binding.
+                    let result = unsafe {
+                        host_call::<Closures<Q, F>, u64>(exit, |_, f| {
+                            (f.rest)(Caller::new(exit), $(<$a as WasmTy>::from_abi($a)),*).into_bits()
+                        })
+                    };
+                    match result {
+                        Ok(value) => HostRet { value, status: STATUS_OK },
+                        Err(status) => HostRet { value: 0, status },
+                    }
+                }
+                /// Tries `Q` first; the rest is `typed` with the same arguments, which the compiler jumps to.
+                unsafe extern "C" fn quick_typed<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
+                where
+                    Q: Quick<T, ($($a,)*)>,
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    // SAFETY: as for `typed`.
+                    unsafe {
+                        if (*(*exit).store).meter.watch_host == 0 {
+                            let closures = &(*(*exit).data.cast::<HostFunc<Closures<Q, F>>>()).closure;
+                            if let Some(result) = closures.quick.attempt(Caller::new(exit), ($(<$a as WasmTy>::from_abi($a),)*)) {
+                                return HostRet { value: WasmTy::into_bits(result), status: STATUS_OK };
+                            }
+                        }
+                        typed::<T, Q, F, R, $($a),*>(exit, $($a),*)
+                    }
+                }
+                fn shims<T: 'static, Q, F, R, $($a),*>(_: &Closures<Q, F>) -> (ArrayFn, Option<TypedFn>)
+                where
+                    Q: Quick<T, ($($a,)*)>,
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    let typed_fn = (R::IN_REGISTER $(&& $a::IN_REGISTER)*).then(|| {
+                        let f: unsafe extern "C" fn(*mut VMExitContext, $($a::Abi),*) -> HostRet =
+                            if Q::NEVER { typed::<T, Q, F, R, $($a),*> } else { quick_typed::<T, Q, F, R, $($a),*> };
+                        // SAFETY: a function pointer that is only called after it was cast back, by the stub for its type.
+                        unsafe { std::mem::transmute::<_, TypedFn>(f) }
+                    });
+                    (array::<T, Q, F, R, $($a),*>, typed_fn)
+                }
+                let closures = Closures { quick, rest: self };
+                let (array_fn, typed_fn) = shims::<T, _, F, R, $($a),*>(&closures);
+                let ty = FuncType::new([$($a::val_type()),*], R::val_types());
+                match HostFunc::new(registry, ty, closures, array_fn, typed_fn) {
+                    Ok(f) => f,
+                    Err(_) => unreachable!("the types of closures name no other types"),
+                }
+            }
+        }
+
         #[allow(non_snake_case, reason = "parameters are named after their types")]
         impl<T: 'static, F, R, $($a),*> IntoFunc<T, (Caller<'_, T>, $($a,)*), R> for F
         where
@@ -317,46 +450,7 @@ macro_rules! into_func {
             $($a: WasmTy,)*
         {
             fn into_host_func(self, registry: &Arc<Registry>) -> Arc<AnyHostFunc> {
-                unsafe extern "C" fn array<T: 'static, F, R, $($a),*>(exit: *mut VMExitContext, args: *mut ValRaw) -> u64
-                where
-                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
-                    R: WasmRet,
-                    $($a: WasmTy,)*
-                {
-                    // SAFETY: the stub or the interpreter gives an array of the type's slots and this function's binding.
-                    let result = unsafe {
-                        host_call::<F, ()>(exit, |store, f| {
-                            $(let $a = <$a as WasmTy>::load(store, *args.add($i));)*
-                            f(Caller::new(exit), $($a),*).store(store, args)
-                        })
-                    };
-                    result.err().unwrap_or(STATUS_OK)
-                }
-                unsafe extern "C" fn typed<T: 'static, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
-                where
-                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
-                    R: WasmRet,
-                    $($a: WasmTy,)*
-                {
-                    // SAFETY: the stub gives arguments of the types and this function's binding.
-                    let result = unsafe {
-                        host_call::<F, u64>(exit, |_, f| f(Caller::new(exit), $(<$a as WasmTy>::from_abi($a)),*).into_bits())
-                    };
-                    match result {
-                        Ok(value) => HostRet { value, status: STATUS_OK },
-                        Err(status) => HostRet { value: 0, status },
-                    }
-                }
-                let typed_fn = (R::IN_REGISTER $(&& $a::IN_REGISTER)*).then(|| {
-                    let f: unsafe extern "C" fn(*mut VMExitContext, $($a::Abi),*) -> HostRet = typed::<T, F, R, $($a),*>;
-                    // SAFETY: a function pointer that is only called after it was cast back, by the stub for its type.
-                    unsafe { std::mem::transmute::<_, TypedFn>(f) }
-                });
-                let ty = FuncType::new([$($a::val_type()),*], R::val_types());
-                match HostFunc::new(registry, ty, self, array::<T, F, R, $($a),*>, typed_fn) {
-                    Ok(f) => f,
-                    Err(_) => unreachable!("the types of closures name no other types"),
-                }
+                IntoFuncAfter::<T, ($($a,)*), R>::into_host_func_after(self, Never, registry)
             }
         }
 
@@ -369,7 +463,7 @@ macro_rules! into_func {
         {
             fn into_host_func(self, registry: &Arc<Registry>) -> Arc<AnyHostFunc> {
                 let f = move |_: Caller<'_, T>, $($a: $a),*| self($($a),*);
-                IntoFunc::<T, (Caller<'_, T>, $($a,)*), R>::into_host_func(f, registry)
+                IntoFuncAfter::<T, ($($a,)*), R>::into_host_func_after(f, Never, registry)
             }
         }
     };

@@ -92,6 +92,8 @@ pub use global::Global;
 pub use instance::Instance;
 pub use interrupt::{InterruptHandle, Timeout};
 pub use into_func::{IntoFunc, WasmRet, WasmTy};
+#[doc(hidden)]
+pub use into_func::{IntoFuncAfter, Never, Quick};
 pub use limiter::{LimitExceeded, Resource, ResourceLimiter, StoreLimits};
 pub use linker::{InstancePre, Linker};
 pub use memory::{Memory, MemoryAccessError};

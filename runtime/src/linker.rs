@@ -10,7 +10,7 @@ use crate::extern_::Extern;
 use crate::func::{AnyHostFunc, Func, dynamic_func};
 use crate::instance::Instance;
 use crate::instantiate::{self, Import};
-use crate::into_func::IntoFunc;
+use crate::into_func::{IntoFunc, IntoFuncAfter, Quick};
 use crate::module::{Module, ModuleInner};
 use crate::named::initialize;
 use crate::shared_memory::SharedMemory;
@@ -108,6 +108,22 @@ impl<T: 'static> Linker<T> {
     /// If the name is taken.
     pub fn func_wrap<Params, Results>(&mut self, module: &str, name: &str, f: impl IntoFunc<T, Params, Results>) -> Result<&mut Self> {
         let host = f.into_host_func(self.engine.registry());
+        self.insert(module, name, Definition::Host(host))
+    }
+
+    /// As [`Linker::func_wrap`], with something that is tried first where compiled code calls; see [`Quick`].
+    ///
+    /// # Errors
+    /// If the name is taken.
+    #[doc(hidden)]
+    pub fn func_wrap_after<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        quick: impl Quick<T, Params>,
+        f: impl IntoFuncAfter<T, Params, Results>,
+    ) -> Result<&mut Self> {
+        let host = f.into_host_func_after(quick, self.engine.registry());
         self.insert(module, name, Definition::Host(host))
     }
 

@@ -452,3 +452,49 @@ fn tail_calls_of_every_form_in_constant_stack() {
         }
     }
 }
+
+/// What a host function tries first has its result, or the rest is called; where calls are counted, nothing goes uncounted.
+#[test]
+fn what_a_host_function_tries_first() {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    for (tier, watched) in [(Tier::Compiled, false), (Tier::Compiled, true), (Tier::Interpreted, false), (Tier::Interpreted, true)] {
+        let engine = engine(Tier::Interpreted);
+        let counts = std::sync::Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let mut linker: Linker<i32> = Linker::new(&engine);
+        let (first, second) = (counts.clone(), counts.clone());
+        linker
+            .func_wrap_after(
+                "host",
+                "half",
+                move |caller: Caller<'_, i32>, n: i32| {
+                    first[0].fetch_add(1, Relaxed);
+                    (n % 2 == 0).then(|| n / 2 + *caller.data())
+                },
+                move |caller: Caller<'_, i32>, n: i32| {
+                    second[1].fetch_add(1, Relaxed);
+                    anyhow::ensure!(n > 0, "not positive");
+                    Ok(n / 2 + *caller.data())
+                },
+            )
+            .expect("defined");
+        let module = module_on(
+            &engine,
+            tier,
+            r#"(module (import "host" "half" (func $half (param i32) (result i32)))
+                (func (export "run") (param i32) (result i32) (call $half (local.get 0))))"#,
+        );
+        let mut store = Store::new(&engine, 100);
+        if watched {
+            store.watch_host_calls();
+        }
+        let instance = linker.instantiate(&mut store, &module).expect("an instance");
+        let run = instance.get_typed_func::<i32, i32>(&mut store, "run").expect("a function");
+        assert_eq!(run.call(&mut store, 8).expect("a result"), 104);
+        assert_eq!(run.call(&mut store, -7).expect_err("an error").to_string(), "not positive");
+        assert_eq!(run.call(&mut store, 7).expect("a result"), 103);
+        let quick = tier == Tier::Compiled && !watched;
+        let expected = if quick { [3, 2] } else { [0, 3] };
+        assert_eq!([counts[0].load(Relaxed), counts[1].load(Relaxed)], expected, "{tier:?} {watched}");
+        assert_eq!(store.stats().host_calls, watched.then_some(3));
+    }
+}

@@ -207,3 +207,73 @@ fn threads_on_a_shared_memory_write_to_one_stream() {
         assert!(written.chunks(3).all(|three| three.iter().all(|byte| *byte == three[0])));
     }
 }
+
+/// What is tried first inside the shim and fails on the host goes on from there in the general way: no call is made twice, and one
+/// that would block on a descriptor that somebody else made non-blocking waits.
+#[test]
+fn calls_that_fail_on_the_host_at_first() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    on_every_tier(|engine| {
+        let module = module(
+            engine,
+            r#"(module
+            (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_pwrite" (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+            (func (export "call_read") (param i32) (result i32)
+                (call $read (local.get 0) (i32.const 0) (i32.const 1) (i32.const 32)))
+            (func (export "call_write") (param i32) (result i32)
+                (call $write (local.get 0) (i32.const 0) (i32.const 1) (i32.const 32)))
+            (func (export "call_pread") (param i32 i64) (result i32)
+                (call $pread (local.get 0) (i32.const 0) (i32.const 1) (local.get 1) (i32.const 32)))
+            (func (export "call_pwrite") (param i32 i64) (result i32)
+                (call $pwrite (local.get 0) (i32.const 0) (i32.const 1) (local.get 1) (i32.const 32)))
+            (func (export "moved") (result i32) (i32.load (i32.const 32))))"#,
+        );
+        let (reader, mut writer) = UnixStream::pair().expect("sockets");
+        reader.set_nonblocking(true).expect("non-blocking");
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let file = tempfile::tempfile().expect("a file");
+        let kept = file.try_clone().expect("a file");
+        let mut builder = WasiCtxBuilder::new();
+        builder.stdin(Input::Fd(reader.into())).stdout(Output::Fd(full.into())).stderr(Output::Fd(file.into()));
+        let mut linker: Linker<WasiCtx> = Linker::new(engine);
+        add_to_linker(&mut linker, |ctx| ctx).expect("linked");
+        let mut store = Store::new(engine, builder.build().expect("a context"));
+        let instance = linker.instantiate(&mut store, &module).expect("an instance");
+        let mut call = |name: &str, fd: i32, offset: Option<i64>| {
+            let errno = match offset {
+                None => instance.get_typed_func::<i32, i32>(&mut store, name).expect("a function").call(&mut store, fd),
+                Some(at) => instance.get_typed_func::<(i32, i64), i32>(&mut store, name).expect("a function").call(&mut store, (fd, at)),
+            };
+            let moved =
+                instance.get_typed_func::<(), i32>(&mut store, "moved").expect("a function").call(&mut store, ()).expect("a number");
+            (errno.expect("no trap"), moved)
+        };
+        // NOSPC from the device, BADF for the wrong side, SPIPE for what has no positions, INVAL before and beyond what positions there are.
+        assert_eq!(call("call_write", 1, None), (51, 0));
+        assert_eq!(call("call_read", 1, None).0, 8);
+        assert_eq!(call("call_pread", 0, Some(0)).0, 70);
+        assert_eq!(call("call_pwrite", 2, Some(-1)).0, 28);
+        assert_eq!(call("call_pwrite", 2, Some(i64::MIN)).0, 28);
+        assert_eq!(call("call_write", 2, None), (0, 6));
+        assert_eq!(call("call_pwrite", 2, Some(100)), (0, 6));
+        assert_eq!(kept.metadata().expect("a length").len(), 106);
+        // Nobody has written yet.
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                writer.write_all(b"abc").expect("written");
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                writer.write_all(b"defg").expect("written");
+            });
+            assert_eq!(call("call_read", 0, None), (0, 3));
+            assert_eq!(call("call_read", 0, None), (0, 4));
+            assert_eq!(call("call_read", 0, None), (0, 0));
+        });
+    });
+}

@@ -77,6 +77,8 @@ pub struct WasiCtx {
     pub(crate) common: Arc<Common>,
     /// Set by a function that fails because the program is to end.
     pub(crate) ended: Option<Exit>,
+    /// How a system call failed that the quick way made, for the general way, which follows at once.
+    pub(crate) failed: Option<rustix::io::Errno>,
 }
 
 /// What all threads of a program have in common beside its descriptors, and what never changes or changes atomically.
@@ -132,7 +134,7 @@ pub struct WasiShared {
 impl WasiShared {
     /// A context for one more thread.
     pub fn context(&self) -> WasiCtx {
-        WasiCtx { fds: Fds::Shared(self.fds.clone()), common: self.common.clone(), ended: None }
+        WasiCtx { fds: Fds::Shared(self.fds.clone()), common: self.common.clone(), ended: None, failed: None }
     }
 }
 
@@ -427,7 +429,7 @@ impl WasiCtxBuilder {
             broken_pipe: builder.broken_pipe,
             net: builder.net,
         };
-        Ok(WasiCtx { fds, common: Arc::new(common), ended: None })
+        Ok(WasiCtx { fds, common: Arc::new(common), ended: None, failed: None })
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::errno::Errno;
 use crate::position::{Regular, Turn};
@@ -19,7 +19,10 @@ use crate::types::{FdFlags, Rights};
 
 /// An open descriptor. What can change of it changes one value at a time, so that no thread sees half a change.
 pub(crate) struct Descriptor {
+    /// Never another one.
     pub(crate) object: Object,
+    /// The number of the host's descriptor, found without looking at what the object is; negative if there is none.
+    raw: RawFd,
     /// What may be done through it.
     rights: AtomicU64,
     /// What may be done through descriptors that are opened beneath it.
@@ -61,12 +64,15 @@ impl Directory {
 
 impl Descriptor {
     pub(crate) fn new(object: Object, rights: Rights, inheriting: Rights, flags: FdFlags) -> Self {
-        Self {
+        let mut new = Self {
             object,
+            raw: -1,
             rights: AtomicU64::new(rights.bits()),
             inheriting: AtomicU64::new(inheriting.bits()),
             flags: AtomicU32::new(flags.bits().into()),
-        }
+        };
+        new.raw = new.host().map_or(-1, |fd| fd.as_raw_fd());
+        new
     }
 
     /// What may be done through it.
@@ -127,7 +133,7 @@ impl Descriptor {
     }
 
     /// The host's descriptor, if there is one.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn host(&self) -> Option<BorrowedFd<'_>> {
         match &self.object {
             Object::Regular(file) => Some(file.fd()),
@@ -135,6 +141,12 @@ impl Descriptor {
             Object::Directory(directory) => Some(directory.fd.as_fd()),
             Object::Stream(stream) => stream.host(),
         }
+    }
+
+    /// The number of [`host`](Self::host), open as long as the descriptor is borrowed.
+    #[inline]
+    pub(crate) fn raw(&self) -> Option<RawFd> {
+        (self.raw >= 0).then_some(self.raw)
     }
 
     /// What to poll for it; without it, it is always ready.

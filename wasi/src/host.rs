@@ -4,13 +4,14 @@
 #![allow(unsafe_code, reason = "system calls on addresses; regions and descriptors are valid by their types")]
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno as HostErrno;
 use rustix::net::{RecvFlags, SendFlags};
 use smallvec::SmallVec;
 
 use crate::errno::Errno;
+use crate::fdtable::Descriptor;
 use crate::guest::Region;
 
 type Result<T> = std::result::Result<T, HostErrno>;
@@ -88,11 +89,10 @@ pub(crate) fn write(fd: BorrowedFd<'_>, regions: &[Region<'_>], offset: Option<u
     count(returned)
 }
 
-/// Makes a system call in place. The C library's functions do the same behind a call and a return, and a return that follows the
-/// kernel's is predicted wrongly on processors that forget their predictions there.
+/// Makes a system call in place, where the C library's functions would be called, and what lives across a call saved.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn in_place(number: libc::c_long, fd: BorrowedFd<'_>, region: Region<'_>, offset: i64) -> Result<usize> {
+unsafe fn in_place(number: libc::c_long, fd: RawFd, region: Region<'_>, offset: i64) -> isize {
     let returned: isize;
     // SAFETY: the caller names a call that does nothing but move bytes between the descriptor and the region, which is memory
     // that the kernel may read and write. Registers as the Linux ABI for x86-64 has them (`man 2 syscall`).
@@ -100,7 +100,7 @@ unsafe fn in_place(number: libc::c_long, fd: BorrowedFd<'_>, region: Region<'_>,
         std::arch::asm!(
             "syscall",
             inlateout("rax") number as isize => returned,
-            in("rdi") fd.as_raw_fd() as isize,
+            in("rdi") fd as isize,
             in("rsi") region.as_ptr(),
             in("rdx") region.len(),
             in("r10") offset,
@@ -109,55 +109,45 @@ unsafe fn in_place(number: libc::c_long, fd: BorrowedFd<'_>, region: Region<'_>,
             options(nostack),
         );
     }
-    from_kernel(returned)
+    returned
 }
 
 /// As above.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-unsafe fn in_place(number: libc::c_long, fd: BorrowedFd<'_>, region: Region<'_>, offset: i64) -> Result<usize> {
+unsafe fn in_place(number: libc::c_long, fd: RawFd, region: Region<'_>, offset: i64) -> isize {
     let returned: isize;
     // SAFETY: as above, with the registers of the ABI for aarch64.
     unsafe {
         std::arch::asm!(
             "svc 0",
             in("x8") number,
-            inlateout("x0") fd.as_raw_fd() as isize => returned,
+            inlateout("x0") fd as isize => returned,
             in("x1") region.as_ptr(),
             in("x2") region.len(),
             in("x3") offset,
             options(nostack),
         );
     }
-    from_kernel(returned)
+    returned
 }
 
-/// What the kernel returns: a count, or an error number as a negative one.
+/// As [`write`] or [`read`], of one region, in place. Without an error where the descriptor is none of the host's.
 #[inline(always)]
-fn from_kernel(returned: isize) -> Result<usize> {
-    usize::try_from(returned).map_err(|_| HostErrno::from_raw_os_error(returned.unsigned_abs() as i32))
-}
-
-/// As [`read`], of one region, in place.
-#[inline(always)]
-pub(crate) fn read_one(fd: BorrowedFd<'_>, region: Region<'_>, offset: Option<u64>) -> Result<usize> {
+pub(crate) fn transfer_one<const WRITE: bool>(
+    descriptor: &Descriptor,
+    region: Region<'_>,
+    offset: Option<u64>,
+) -> std::result::Result<usize, Option<HostErrno>> {
+    let fd = descriptor.raw().ok_or(None)?;
     let (number, offset) = match offset {
-        None => (libc::SYS_read, 0),
-        Some(offset) => (libc::SYS_pread64, position(offset)?),
+        None => (if WRITE { libc::SYS_write } else { libc::SYS_read }, 0),
+        Some(offset) => (if WRITE { libc::SYS_pwrite64 } else { libc::SYS_pread64 }, position(offset)?),
     };
-    // SAFETY: these calls read into the region.
-    unsafe { in_place(number, fd, region, offset) }
-}
-
-/// As [`write`], of one region, in place.
-#[inline(always)]
-pub(crate) fn write_one(fd: BorrowedFd<'_>, region: Region<'_>, offset: Option<u64>) -> Result<usize> {
-    let (number, offset) = match offset {
-        None => (libc::SYS_write, 0),
-        Some(offset) => (libc::SYS_pwrite64, position(offset)?),
-    };
-    // SAFETY: these calls write what is in the region.
-    unsafe { in_place(number, fd, region, offset) }
+    // SAFETY: these calls read into the region or write what is in it, and the descriptor is open as long as it is borrowed.
+    let returned = unsafe { in_place(number, fd, region, offset) };
+    // The kernel returns a count, or an error number as a negative one.
+    usize::try_from(returned).map_err(|_| Some(HostErrno::from_raw_os_error(returned.unsigned_abs() as i32)))
 }
 
 /// Where a message came from or goes to, as the host takes it.

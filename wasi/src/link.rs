@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use wasmc_runtime::{Caller, FuncType, Linker, Module, Val, ValType};
+use wasmc_runtime::{Caller, FuncType, Linker, Module, Never, Val, ValType};
 
 use crate::ctx::WasiCtx;
 use crate::errno::Errno;
 use crate::guest::GuestMemory;
-use crate::preview1::{self, Complete, Completion, Exit, FunctionInfo, kind, unstable, wasmedge};
+use crate::preview1::{self, Complete, Completion, Exit, FunctionInfo, kind, quick, unstable, wasmedge};
 use crate::trace::Tracer;
 
 /// Makes all of WASI available to programs that `linker` links: `wasi_snapshot_preview1` with WasmEdge's socket functions, for
@@ -102,9 +102,10 @@ fn define_typed<T: 'static>(
     macro_rules! define {
         ($($returns:ident $name:ident($($param:ident: $kind:ident),*);)*) => {
             match name {
-                $(stringify!($name) => drop(linker.func_wrap(
+                $(stringify!($name) => drop(linker.func_wrap_after(
                     preview1::MODULE,
                     stringify!($name),
+                    define!(@quick $name $($param: $kind),*),
                     move |mut caller: Caller<'_, T>, $($param: <kind::$kind as kind::Kind>::Wasm),*| -> define!(@$returns) {
                         with(&mut caller, context, false, |ctx, mem| {
                             preview1::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).complete(ctx)
@@ -116,6 +117,18 @@ fn define_typed<T: 'static>(
                     },
                 )?),)*
                 _ => {}
+            }
+        };
+        (@quick fd_read $($params:tt)*) => { define!(@attempt fd_read $($params)*) };
+        (@quick fd_pread $($params:tt)*) => { define!(@attempt fd_pread $($params)*) };
+        (@quick fd_write $($params:tt)*) => { define!(@attempt fd_write $($params)*) };
+        (@quick fd_pwrite $($params:tt)*) => { define!(@attempt fd_pwrite $($params)*) };
+        (@quick $other:ident $($params:tt)*) => { Never };
+        (@attempt $name:ident $($param:ident: $kind:ident),*) => {
+            move |mut caller: Caller<'_, T>, $($param: <kind::$kind as kind::Kind>::Wasm),*| -> Option<i32> {
+                with(&mut caller, context, false, |ctx, mem| {
+                    quick::$name(ctx, mem, $(<kind::$kind as kind::Kind>::lift($param)),*).map(|()| 0)
+                })
             }
         };
         (@errno) => { wasmc_runtime::Result<i32> };

@@ -10,6 +10,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno as HostErrno;
 
 use super::Exit;
+use super::quick::{quick_read, quick_write};
 use crate::ctx::{BrokenPipe, WasiCtx};
 use crate::errno::Errno;
 use crate::fdtable::{Descriptor, Fds, Held, Object};
@@ -90,57 +91,16 @@ fn blocking_after<T>(
     }
 }
 
-/// What nearly every read and write is: one buffer, a descriptor of the host, nothing to imitate and no other thread. Returns what
-/// the call moved, or how it failed, or no error where nothing was called and the general way is to be taken. It is all inline, down
-/// to the system call: each function that returns after the kernel did costs some nanoseconds (see docs/RATIONALE.md).
-#[inline(always)]
-fn quick<'a>(
-    fds: &'a Fds,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    right: Rights,
-    (iovs, offset, moved): (u64, Option<u64>, u64),
-    call: impl FnOnce(BorrowedFd<'a>, Region<'_>, Option<u64>) -> rustix::io::Result<usize>,
-) -> Result<usize, Option<HostErrno>> {
-    let Fds::Alone(table) = fds else { return Err(None) };
-    let descriptor = table.get(fd).map_err(|_| None)?;
-    let right = if offset.is_some() { right | Rights::FD_SEEK } else { right };
-    if !descriptor.rights().contains(right) || descriptor.is_special() || mem.check_size(moved).is_err() {
-        return Err(None);
+/// Reads into the program's list of buffers, at `offset` or where the position is, unless the quick way was taken and failed.
+fn read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, list: (u64, u64), offset: Option<u64>, nread: u64) -> Result<(), Errno> {
+    if ctx.failed.is_none() && quick_read(ctx, mem, fd, list, offset, nread).is_some() {
+        return Ok(());
     }
-    let region = mem.iovec(iovs).map_err(|_| None)?;
-    match &descriptor.object {
-        Object::Regular(file) => {
-            // Whoever has the table to himself has its positions to himself.
-            let turn = file.turn(true);
-            let own = if offset.is_none() { turn.position() } else { None };
-            let count = call(file.fd(), region, offset.or(own)).map_err(Some)?;
-            turn.advance(own, count);
-            Ok(count)
-        }
-        _ => call(descriptor.host().ok_or(None)?, region, offset).map_err(Some),
-    }
-}
-
-/// Reads into the program's list of buffers, at `offset` or where the position is.
-#[inline(always)]
-fn read(
-    ctx: &WasiCtx,
-    mem: &mut GuestMemory<'_>,
-    fd: u32,
-    (iovs, iovs_len): (u64, u64),
-    offset: Option<u64>,
-    nread: u64,
-) -> Result<(), Errno> {
-    let quick = if iovs_len == 1 { quick(&ctx.fds, mem, fd, Rights::FD_READ, (iovs, offset, nread), host::read_one) } else { Err(None) };
-    match quick {
-        Ok(count) => mem.write_size(nread, count as u64),
-        Err(failed) => read_any(ctx, mem, fd, (iovs, iovs_len), offset, nread, failed),
-    }
+    let failed = ctx.failed.take();
+    read_any(ctx, mem, fd, list, offset, nread, failed)
 }
 
 /// Any read, perhaps after a first call that failed.
-#[inline(never)]
 fn read_any(
     ctx: &WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -182,29 +142,16 @@ fn at_position(descriptor: &Held<'_>, offset: Option<u64>, call: impl FnOnce(Opt
     }
 }
 
-/// Writes the program's list of buffers, at `offset` or where the position is.
-#[inline(always)]
-fn write(
-    ctx: &mut WasiCtx,
-    mem: &mut GuestMemory<'_>,
-    fd: u32,
-    (iovs, iovs_len): (u64, u64),
-    offset: Option<u64>,
-    nwritten: u64,
-) -> Result<(), Errno> {
-    let quick = if iovs_len == 1 && !ctx.common.counts() {
-        quick(&ctx.fds, mem, fd, Rights::FD_WRITE, (iovs, offset, nwritten), host::write_one)
-    } else {
-        Err(None)
-    };
-    match quick {
-        Ok(count) => mem.write_size(nwritten, count as u64),
-        Err(failed) => write_any(ctx, mem, fd, (iovs, iovs_len), offset, nwritten, failed),
+/// Writes the program's list of buffers, at `offset` or where the position is, unless the quick way was taken and failed.
+fn write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, list: (u64, u64), offset: Option<u64>, nwritten: u64) -> Result<(), Errno> {
+    if ctx.failed.is_none() && quick_write(ctx, mem, fd, list, offset, nwritten).is_some() {
+        return Ok(());
     }
+    let failed = ctx.failed.take();
+    write_any(ctx, mem, fd, list, offset, nwritten, failed)
 }
 
 /// Any write, perhaps after a first call that failed.
-#[inline(never)]
 fn write_any(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -266,7 +213,6 @@ fn synchronise(descriptor: &Descriptor) -> Result<(), Errno> {
 /// # Errors
 ///
 /// `BADF` without the right to read, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
-#[inline(always)]
 pub fn fd_read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nread: u64) -> Result<(), Errno> {
     read(ctx, mem, fd, (iovs, iovs_len), None, nread)
 }
@@ -276,7 +222,6 @@ pub fn fd_read(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64,
 /// # Errors
 ///
 /// As for [`fd_read`], and `SPIPE` for what has no positions.
-#[inline(always)]
 pub fn fd_pread(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,
@@ -294,7 +239,6 @@ pub fn fd_pread(
 /// # Errors
 ///
 /// `BADF` without the right to write, `FAULT`, `INVAL` for too long a list, `ISDIR`, `AGAIN`, and what the host says.
-#[inline(always)]
 pub fn fd_write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64, iovs_len: u64, nwritten: u64) -> Result<(), Errno> {
     write(ctx, mem, fd, (iovs, iovs_len), None, nwritten)
 }
@@ -304,7 +248,6 @@ pub fn fd_write(ctx: &mut WasiCtx, mem: &mut GuestMemory<'_>, fd: u32, iovs: u64
 /// # Errors
 ///
 /// As for [`fd_write`], and `SPIPE` for what has no positions.
-#[inline(always)]
 pub fn fd_pwrite(
     ctx: &mut WasiCtx,
     mem: &mut GuestMemory<'_>,

@@ -15,6 +15,7 @@ mod fdstat;
 mod path;
 mod poll;
 mod proc;
+pub(crate) mod quick;
 mod random;
 mod readdir;
 mod sched;
