@@ -180,12 +180,17 @@ pub(crate) unsafe fn func_ref_of_exit(exit: *mut VMExitContext) -> *mut VMFuncRe
 #[inline(always)]
 pub(crate) unsafe fn host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
     // SAFETY: by the caller.
-    unsafe {
-        if (*(*exit).store).meter.watch_host != 0 {
-            return watched_host_call(exit, f);
-        }
-        unwatched_host_call(exit, f)
-    }
+    unsafe { if is_watched(exit) { watched_host_call(exit, f) } else { unwatched_host_call(exit, f) } }
+}
+
+/// Whether time or calls of host functions are counted.
+///
+/// # Safety
+/// As `host_call`.
+#[inline(always)]
+pub(crate) unsafe fn is_watched(exit: *mut VMExitContext) -> bool {
+    // SAFETY: by the caller.
+    unsafe { (*(*exit).store).meter.watch_host != 0 }
 }
 
 /// The same where time or calls are counted. By itself, so that the others keep nothing for it in registers or on the stack.
@@ -194,7 +199,10 @@ pub(crate) unsafe fn host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*m
 /// As `host_call`.
 #[cold]
 #[inline(never)]
-unsafe fn watched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
+pub(crate) unsafe fn watched_host_call<F, X>(
+    exit: *mut VMExitContext,
+    f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>,
+) -> Result<X, u64> {
     // SAFETY: by the caller.
     unsafe {
         let place = fuel::enter_host(exit)?;
@@ -207,7 +215,10 @@ unsafe fn watched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut 
 /// # Safety
 /// As `host_call`.
 #[inline(always)]
-unsafe fn unwatched_host_call<F, X>(exit: *mut VMExitContext, f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>) -> Result<X, u64> {
+pub(crate) unsafe fn unwatched_host_call<F, X>(
+    exit: *mut VMExitContext,
+    f: impl FnOnce(*mut StoreOpaque, &F) -> Result<X>,
+) -> Result<X, u64> {
     // SAFETY: by the caller: the data is the host function, which the store keeps alive.
     let result =
         catch_unwind(AssertUnwindSafe(|| unsafe { f((*ExitBinding::of(exit)).store, &(*(*exit).data.cast::<HostFunc<F>>()).closure) }));

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::caller::Caller;
 use crate::error::wrong_store;
-use crate::func::{AnyHostFunc, ArrayFn, Func, HostFunc, TypedFn, host_call};
+use crate::func::{AnyHostFunc, ArrayFn, Func, HostFunc, TypedFn, host_call, is_watched, unwatched_host_call, watched_host_call};
 use crate::registry::Registry;
 use crate::store::StoreOpaque;
 use crate::value::{ExnRef, ExternRef, V128};
@@ -337,6 +337,14 @@ pub trait IntoFuncAfter<T: 'static, Params, Results>: Send + Sync + 'static {
     fn into_host_func_after(self, quick: impl Quick<T, Params>, registry: &Arc<Registry>) -> Arc<AnyHostFunc>;
 }
 
+#[inline(always)]
+fn host_ret(result: std::result::Result<u64, u64>) -> HostRet {
+    match result {
+        Ok(value) => HostRet { value, status: STATUS_OK },
+        Err(status) => HostRet { value: 0, status },
+    }
+}
+
 /// The closures of a host function.
 struct Closures<Q, F> {
     quick: Q,
@@ -379,6 +387,16 @@ macro_rules! into_func {
                     };
                     result.err().unwrap_or(STATUS_OK)
                 }
+                #[inline(always)]
+                unsafe fn body<T: 'static, Q, F, R, $($a),*>(f: &Closures<Q, F>, exit: *mut VMExitContext, $($a: $a::Abi),*) -> Result<u64>
+                where
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    // SAFETY: as for `typed`.
+                    (f.rest)(unsafe { Caller::new(exit) }, $(<$a as WasmTy>::from_abi($a)),*).into_bits()
+                }
                 // By itself, so that what is tried first saves no registers for it.
                 #[inline(never)]
                 unsafe extern "C" fn typed<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
@@ -388,15 +406,25 @@ macro_rules! into_func {
                     $($a: WasmTy,)*
                 {
                     // SAFETY: the stub gives arguments of the types and this function's binding.
-                    let result = unsafe {
-                        host_call::<Closures<Q, F>, u64>(exit, |_, f| {
-                            (f.rest)(Caller::new(exit), $(<$a as WasmTy>::from_abi($a)),*).into_bits()
-                        })
-                    };
-                    match result {
-                        Ok(value) => HostRet { value, status: STATUS_OK },
-                        Err(status) => HostRet { value: 0, status },
+                    unsafe {
+                        if is_watched(exit) {
+                            return watched::<T, Q, F, R, $($a),*>(exit, $($a),*);
+                        }
+                        host_ret(unwatched_host_call(exit, |_, f| body::<T, Q, F, R, $($a),*>(f, exit, $($a),*)))
                     }
+                }
+                // As `typed`, where time or calls are counted. By itself, so that the others keep nothing for it in registers or on the stack;
+                // with the same arguments, so that the compiler jumps to it.
+                #[cold]
+                #[inline(never)]
+                unsafe extern "C" fn watched<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
+                where
+                    F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
+                    R: WasmRet,
+                    $($a: WasmTy,)*
+                {
+                    // SAFETY: as for `typed`.
+                    unsafe { host_ret(watched_host_call(exit, |_, f| body::<T, Q, F, R, $($a),*>(f, exit, $($a),*))) }
                 }
                 /// Tries `Q` first; the rest is `typed` with the same arguments, which the compiler jumps to.
                 unsafe extern "C" fn quick_typed<T: 'static, Q, F, R, $($a),*>(exit: *mut VMExitContext, $($a: $a::Abi),*) -> HostRet
@@ -408,7 +436,7 @@ macro_rules! into_func {
                 {
                     // SAFETY: as for `typed`.
                     unsafe {
-                        if (*(*exit).store).meter.watch_host == 0 {
+                        if !is_watched(exit) {
                             let closures = &(*(*exit).data.cast::<HostFunc<Closures<Q, F>>>()).closure;
                             if let Some(result) = closures.quick.attempt(Caller::new(exit), ($(<$a as WasmTy>::from_abi($a),)*)) {
                                 return HostRet { value: WasmTy::into_bits(result), status: STATUS_OK };
