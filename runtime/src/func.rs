@@ -79,6 +79,7 @@ pub(crate) fn check_val_type(ty: ValType) -> Result<()> {
 }
 
 /// A reference to a host function, with what stubs and shims need to leave WebAssembly for it.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct ExitBinding {
     pub(crate) func_ref: VMFuncRef,
@@ -92,6 +93,30 @@ pub(crate) struct ExitBinding {
 }
 
 impl ExitBinding {
+    /// What bindings of a host function that is imported as `func_index` have in common: they lack their store and instance. The stubs
+    /// are those that the importing module has for its type.
+    pub(crate) fn unbound(host: &HostFunc<impl ?Sized>, func_index: u32, stubs: &Stubs) -> Self {
+        let exit = VMExitContext {
+            array_fn: host.array_fn as *const u8,
+            typed_fn: host.typed_fn.map_or(std::ptr::null(), |f| f as *const u8),
+            store: std::ptr::null_mut(),
+            vmctx: std::ptr::null_mut(),
+            data: std::ptr::from_ref(host).cast_mut().cast(),
+            type_id: host.type_id,
+            func_index,
+        };
+        let func_ref = VMFuncRef {
+            code: exit_code(&exit, stubs).unwrap_or(host.lazy_code as *const u8),
+            ctx: std::ptr::null_mut(),
+            vmctx: std::ptr::null_mut(),
+            type_id: host.type_id,
+            kind: FuncKind::Host as u32,
+            func_index,
+            reserved: 0,
+        };
+        Self { func_ref, exit, cost: 0, store: std::ptr::null_mut(), exported_memory: std::ptr::null_mut() }
+    }
+
     /// Binds a host function to an instance (`vmctx`, which imports it as `func_index`), or to the store alone. [`Self::tie`]
     /// must be called where the binding stays.
     ///
@@ -105,29 +130,31 @@ impl ExitBinding {
         stubs: &Stubs,
     ) -> Self {
         // SAFETY: by the caller.
-        let (context, HostFunc { array_fn, typed_fn, lazy_code, type_id, .. }) = unsafe { (&raw mut *(*store).vm.context, &*host) };
+        let mut this = unsafe { Self::unbound(&*host, func_index, stubs) };
         // SAFETY: by the caller.
-        let traced = unsafe { (*store).trace.is_some() };
-        let (array_fn, typed_fn) = if traced { (trace::host as ArrayFn, None) } else { (*array_fn, *typed_fn) };
-        let exit = VMExitContext {
-            array_fn: array_fn as *const u8,
-            typed_fn: typed_fn.map_or(std::ptr::null(), |f| f as *const u8),
-            store: context,
-            vmctx: vmctx.cast(),
-            data: host.cast_mut().cast(),
-            type_id: *type_id,
-            func_index,
-        };
-        let func_ref = VMFuncRef {
-            code: exit_code(&exit, stubs).unwrap_or(*lazy_code as *const u8),
-            ctx: std::ptr::null_mut(),
-            vmctx: std::ptr::null_mut(),
-            type_id: *type_id,
-            kind: FuncKind::Host as u32,
-            func_index,
-            reserved: 0,
-        };
-        Self { func_ref, exit, cost: 0, store, exported_memory: std::ptr::null_mut() }
+        unsafe {
+            if (*store).trace.is_some() {
+                this.exit.array_fn = trace::host as ArrayFn as *const u8;
+                this.exit.typed_fn = std::ptr::null();
+                this.func_ref.code = exit_code(&this.exit, stubs).unwrap_or((*host).lazy_code as *const u8);
+            }
+            Self::bind(&raw mut this, store, vmctx);
+        }
+        this
+    }
+
+    /// Gives a binding its store and instance.
+    ///
+    /// # Safety
+    /// As [`Self::new`]; `at` is one.
+    #[inline(always)]
+    pub(crate) unsafe fn bind(at: *mut Self, store: *mut StoreOpaque, vmctx: *mut VMContextHead) {
+        // SAFETY: by the caller.
+        unsafe {
+            (*at).store = store;
+            (*at).exit.store = &raw mut *(*store).vm.context;
+            (*at).exit.vmctx = vmctx.cast();
+        }
     }
 
     /// The binding that an exit context is part of.

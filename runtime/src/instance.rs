@@ -258,7 +258,7 @@ impl Instance {
         let store = store.as_context_mut().raw();
         let imports: Vec<Import<'_>> = imports.iter().map(Import::Extern).collect();
         // SAFETY: the store is borrowed uniquely.
-        unsafe { instantiate::instantiate(store, module, &imports, None) }
+        unsafe { instantiate::instantiate(store, module, instantiate::Imports::Each(&imports), None) }
     }
 
     pub(crate) fn from_raw(store: StoreId, data: NonNull<InstanceData>) -> Self {

@@ -5,7 +5,7 @@
 
 use crate::Result;
 use crate::code::Code;
-use crate::error::{IncompatibleImport, wrong_store};
+use crate::error::wrong_store;
 use crate::exec::{self, Callee};
 use crate::extern_::Extern;
 use crate::fuel;
@@ -13,17 +13,16 @@ use crate::func::{AnyHostFunc, ExitBinding, HostFunc, exit_code};
 use crate::instance::{DroppedData, Instance, InstanceData, InstanceMemory, vmctx_layout};
 use crate::limiter::Resource;
 use crate::linker::Definition;
+use crate::matching;
 use crate::module::{Module, ModuleInner};
 use crate::ops::{self, at};
-use crate::registry::Registry;
 use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
-use crate::types::ExternType;
 use crate::vm::memory::{Initial, MemoryConfig, MemoryStorage, Reservation};
 use crate::vm::table::TableStorage;
 use crate::vm::{self};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use smallvec::SmallVec;
 use std::alloc::alloc_zeroed;
 use std::ptr::NonNull;
@@ -43,14 +42,49 @@ pub(crate) enum Import<'a> {
     Host(&'a Arc<AnyHostFunc>),
 }
 
+/// The imports of a module.
+#[derive(Copy, Clone)]
+pub(crate) enum Imports<'a> {
+    /// One after the other.
+    Each(&'a [Import<'a>]),
+    /// All of them are host functions whose types fit.
+    Hosts(&'a HostBindings),
+}
+
+/// The bindings of all imports of a module that imports nothing but host functions, as far as they are the same in each instance.
+pub(crate) struct HostBindings(Box<[ExitBinding]>);
+
+// SAFETY: the addresses are those of code and of host functions, which whoever has the bindings keeps; both can be used by any thread.
+unsafe impl Send for HostBindings {}
+// SAFETY: as above.
+unsafe impl Sync for HostBindings {}
+
+impl HostBindings {
+    /// Prepares the bindings; `None` if something else is imported, a type does not fit, calls cost fuel, or the module has no stubs of
+    /// its own for one of the types.
+    pub(crate) fn prepare(module: &ModuleInner, imports: &[Definition]) -> Option<Self> {
+        if imports.len() != module.env.imports.len() || fuel::is_metered(&module.engine) {
+            return None;
+        }
+        let bindings =
+            imports.iter().zip(&module.env.imports).zip(&module.import_stubs).enumerate().map(|(i, ((given, wanted), stubs))| {
+                let Definition::Host(host) = given else { return None };
+                (matching::host_fits(module, wanted, host) && stubs.has_exit()).then(|| ExitBinding::unbound(host, i as u32, stubs))
+            });
+        let bindings: Box<[ExitBinding]> = bindings.collect::<Option<_>>()?;
+        (bindings.len() == imports.len()).then_some(Self(bindings))
+    }
+}
+
 /// Instantiates a module. `given` keeps the host functions among the imports, if there are any.
 ///
 /// # Safety
-/// `store` is alive and nobody holds a Rust reference into it; host functions are for stores with this type of data.
+/// `store` is alive and nobody holds a Rust reference into it; host functions are for stores with this type of data. `Hosts` were
+/// prepared for this module, with what is `given`.
 pub(crate) unsafe fn instantiate(
     store: *mut StoreOpaque,
     module: &Module,
-    imports: &[Import<'_>],
+    imports: Imports<'_>,
     given: Option<&Arc<[Definition]>>,
 ) -> Result<Instance> {
     let module = &module.inner;
@@ -63,15 +97,17 @@ pub(crate) unsafe fn instantiate(
         if (*store).vm.interrupt.is_interrupted() {
             return Err(vm::interrupt::interrupted_before());
         }
-        let wanted = &module.env.imports;
-        ensure!(wanted.len() == imports.len(), "the module has {} imports, but {} are given", wanted.len(), imports.len());
-        for (wanted, given) in wanted.iter().zip(imports) {
-            check_import(&*store, module, wanted, given)?;
-        }
-        // Before the instance, so that it is the last one if it has to go again.
-        for import in imports {
-            if let Import::Extern(Extern::SharedMemory(memory)) = import {
-                shared_memory_instance(store, memory)?;
+        if let Imports::Each(imports) = imports {
+            let wanted = &module.env.imports;
+            ensure!(wanted.len() == imports.len(), "the module has {} imports, but {} are given", wanted.len(), imports.len());
+            for (wanted, given) in wanted.iter().zip(imports) {
+                matching::check_import(&*store, module, wanted, given)?;
+            }
+            // Before the instance, so that it is the last one if it has to go again.
+            for import in imports {
+                if let Import::Extern(Extern::SharedMemory(memory)) = import {
+                    shared_memory_instance(store, memory)?;
+                }
             }
         }
         let account = &raw mut (*store).account;
@@ -178,111 +214,6 @@ unsafe fn host_instance(store: *mut StoreOpaque, module: ModuleInner, init: u64)
     }
 }
 
-/// Whether what is given has the type that is wanted (specification 3.0, "Import Matching").
-fn check_import(store: &StoreOpaque, module: &ModuleInner, wanted: &module::Import, given: &Import<'_>) -> Result<()> {
-    let registry = store.engine.registry();
-    let (fits, found): (bool, ExternType) = match (wanted.ty, given) {
-        (_, Import::Host(f)) => {
-            ensure!(
-                Arc::ptr_eq(f.types.registry(), registry),
-                "host function `{}`.`{}` belongs to another engine",
-                wanted.module,
-                wanted.name
-            );
-            let fits = matches!(wanted.ty, EntityType::Func(ty) if registry.is_subtype(f.type_id, module.type_ids[ty.index()]));
-            if fits {
-                return Ok(());
-            }
-            (false, ExternType::Func((*f.ty).clone()))
-        }
-        (ty, Import::Extern(Extern::Func(f))) => {
-            let id = f.type_id(store)?;
-            let fits = matches!(ty, EntityType::Func(ty) if registry.is_subtype(id, module.type_ids[ty.index()]));
-            if fits {
-                return Ok(());
-            }
-            (false, ExternType::Func((*registry.func_type(id)).clone()))
-        }
-        (ty, Import::Extern(Extern::Table(t))) => {
-            t.place(store)?;
-            // SAFETY: the table is one of this live store.
-            let found = unsafe { t.type_now() };
-            let fits = matches!(ty, EntityType::Table(ty) if table_fits(module.engine_table(ty), found));
-            (fits, ExternType::Table(found))
-        }
-        (_, Import::Extern(Extern::Memory(m))) => {
-            let (owner, index) = m.place(store)?;
-            // SAFETY: the memory is one of this live store.
-            let (found, is_static) = unsafe { (m.type_now(), (&(*owner).memories)[index.index()].is_static()) };
-            (check_memory(module, wanted, found, is_static)?, ExternType::Memory(found))
-        }
-        (_, Import::Extern(Extern::SharedMemory(m))) => {
-            m.check_engine(&store.engine)?;
-            let found = m.ty();
-            (check_memory(module, wanted, found, m.is_static())?, ExternType::Memory(found))
-        }
-        (ty, Import::Extern(Extern::Global(g))) => {
-            let found = g.checked(store)?.1;
-            let fits = matches!(ty, EntityType::Global(ty) if global_fits(registry, module.engine_global(ty), found));
-            (fits, ExternType::Global(found))
-        }
-        (ty, Import::Extern(Extern::Tag(t))) => {
-            let id = t.type_id(store)?;
-            let fits = matches!(ty, EntityType::Tag(ty) if module.type_ids[ty.ty.index()] == id);
-            (fits, ExternType::Tag((*registry.func_type(id)).clone()))
-        }
-    };
-    if fits { Ok(()) } else { Err(incompatible(module, wanted, found).into()) }
-}
-
-/// Whether a memory fits what is wanted.
-fn check_memory(module: &ModuleInner, wanted: &module::Import, found: MemoryType, is_static: bool) -> Result<bool> {
-    let EntityType::Memory(ty) = wanted.ty else { return Ok(false) };
-    let fits = memory_fits(ty, found);
-    // Code without checks in a memory without room behind it would reach whatever lies there.
-    let relies =
-        (matches!(module.code, Code::Loaded(_)) || module.tier.is_some()) && MemoryStorage::is_static_type(&ty, module.static_memory);
-    if fits && relies && !is_static {
-        bail!(
-            "the code relies on address space reserved for the memory `{}`.`{}`, but that memory was made without; use the same \
-             setting for both (`--static-memory` of the compiler, `Config::static_memory` of the engine)",
-            wanted.module,
-            wanted.name
-        );
-    }
-    Ok(fits)
-}
-
-/// The error of an import that is given something of another type.
-#[cold]
-pub(crate) fn incompatible(module: &ModuleInner, wanted: &module::Import, found: ExternType) -> IncompatibleImport {
-    let module::Import { module: from, name, ty } = wanted;
-    let (importer, wanted) = (module.name.clone(), module.engine_entity(*ty));
-    IncompatibleImport { importer, module: from.clone(), name: name.clone(), wanted, found }
-}
-
-/// Whether the limits of what is given lie within those wanted (specification 3.0, "Limits" under "Matching").
-fn limits_fit(wanted: Limits, found: Limits) -> bool {
-    found.min >= wanted.min && wanted.max.is_none_or(|wanted| found.max.is_some_and(|found| found <= wanted))
-}
-
-/// Whether a global fits what is wanted; both types are the engine's.
-pub(crate) fn global_fits(registry: &Registry, wanted: GlobalType, found: GlobalType) -> bool {
-    let content = if wanted.mutable { wanted.content == found.content } else { registry.val_subtype(found.content, wanted.content) };
-    wanted.mutable == found.mutable && content
-}
-
-fn table_fits(wanted: TableType, found: TableType) -> bool {
-    wanted.element == found.element && wanted.table64 == found.table64 && limits_fit(wanted.limits, found.limits)
-}
-
-fn memory_fits(wanted: MemoryType, found: MemoryType) -> bool {
-    wanted.memory64 == found.memory64
-        && wanted.shared == found.shared
-        && wanted.page_size_log2 == found.page_size_log2
-        && limits_fit(wanted.limits, found.limits)
-}
-
 /// An instance in the store, with nothing in it but the head of its `VMContext`.
 unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<*mut InstanceData> {
     let layout = vmctx_layout(&module);
@@ -336,13 +267,16 @@ unsafe fn allocate(store: *mut StoreOpaque, module: Arc<ModuleInner>) -> Result<
 }
 
 /// All that cannot be seen from outside.
-unsafe fn define(this: *mut InstanceData, imports: &[Import<'_>]) -> Result<()> {
+unsafe fn define(this: *mut InstanceData, imports: Imports<'_>) -> Result<()> {
     // SAFETY: by the caller, `this` is a new instance, and the imports fit.
     unsafe {
         let code = &mut (*(*this).store).vm.code;
         code.insert(&(*this).module);
         crate::profile::module_used(&(*this).module);
-        bind_imports(this, imports)?;
+        match imports {
+            Imports::Each(imports) => bind_imports(this, imports)?,
+            Imports::Hosts(hosts) => bind_hosts(this, hosts),
+        }
         func_refs(this);
         memories(this)?;
         let module = &*Arc::as_ptr(&(*this).module);
@@ -439,6 +373,26 @@ unsafe fn bind_imports(this: *mut InstanceData, imports: &[Import<'_>]) -> Resul
         }
     }
     Ok(())
+}
+
+/// Binds the host functions that are all that the instance imports.
+unsafe fn bind_hosts(this: *mut InstanceData, hosts: &HostBindings) {
+    // SAFETY: by the caller, the bindings are those of this module's imports.
+    unsafe {
+        let (store, vmctx, module) = ((*this).store, (*this).vmctx, &*Arc::as_ptr(&(*this).module));
+        // Who gave the imports has given what keeps them, too.
+        debug_assert!((*this).host_funcs.is_some());
+        (*this).bindings = hosts.0.to_vec();
+        let imports: *mut VMFunctionImport = at(vmctx, module.offsets.imported_function(FuncIndex::from_u32(0)));
+        let bindings = (*this).bindings.as_mut_ptr();
+        for i in 0..hosts.0.len() {
+            let binding = bindings.add(i);
+            ExitBinding::bind(binding, store, vmctx);
+            ExitBinding::tie(binding);
+            let VMFuncRef { code, ctx, .. } = (*binding).func_ref;
+            imports.add(i).write(VMFunctionImport { code, ctx, func_ref: &raw mut (*binding).func_ref });
+        }
+    }
 }
 
 /// Binds a host function to the instance that imports it.

@@ -52,6 +52,7 @@ mod interrupt;
 mod into_func;
 mod limiter;
 mod linker;
+mod matching;
 mod memory;
 mod module;
 mod named;

@@ -9,7 +9,7 @@ use crate::error::{NameOwner, NameTaken, SimilarName, UnknownImport};
 use crate::extern_::Extern;
 use crate::func::{AnyHostFunc, Func, dynamic_func};
 use crate::instance::Instance;
-use crate::instantiate::{self, Import};
+use crate::instantiate::{self, HostBindings, Import, Imports};
 use crate::into_func::{IntoFunc, IntoFuncAfter, Quick};
 use crate::module::{Module, ModuleInner};
 use crate::named::initialize;
@@ -332,7 +332,9 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// An [`UnknownImport`] for what is not defined.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
-        Ok(InstancePre { module: module.clone(), imports: self.resolve(module, |_| None)?.into(), data: PhantomData })
+        let imports: Arc<[Definition]> = self.resolve(module, |_| None)?.into();
+        let hosts = HostBindings::prepare(&module.inner, &imports).map(Arc::new);
+        Ok(InstancePre { module: module.clone(), imports, hosts, data: PhantomData })
     }
 
     /// Defines every function import of a module that is not defined yet as one that fails when it is called.
@@ -414,7 +416,7 @@ fn instantiate<T: 'static>(mut store: impl AsContextMut<Data = T>, module: &Modu
         .collect();
     let store = store.as_context_mut().raw();
     // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take.
-    unsafe { instantiate::instantiate(store, module, &imports, Some(given)) }
+    unsafe { instantiate::instantiate(store, module, Imports::Each(&imports), Some(given)) }
 }
 
 /// The type of something, if it belongs to this store.
@@ -426,6 +428,8 @@ pub(crate) fn type_in(store: &impl AsContext, item: &Extern) -> Option<ExternTyp
 pub struct InstancePre<T: 'static> {
     module: Module,
     imports: Arc<[Definition]>,
+    /// The imports once more, if all are host functions; `imports` keeps these.
+    hosts: Option<Arc<HostBindings>>,
     data: PhantomData<fn(T)>,
 }
 
@@ -434,8 +438,16 @@ impl<T: 'static> InstancePre<T> {
     ///
     /// # Errors
     /// As [`Instance::new`]; also if the linker had something of another store defined for an import.
-    pub fn instantiate(&self, store: impl AsContextMut<Data = T>) -> Result<Instance> {
-        instantiate(store, &self.module, &self.imports)
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
+        let opaque = store.as_context_mut().raw();
+        match &self.hosts {
+            // SAFETY: the store is borrowed uniquely, and its data has the type that the linker's functions take; the bindings were
+            // prepared for this module and these imports. A tracer has shims of its own.
+            Some(hosts) if unsafe { (*opaque).trace.is_none() } => unsafe {
+                instantiate::instantiate(opaque, &self.module, Imports::Hosts(hosts), Some(&self.imports))
+            },
+            _ => instantiate(store, &self.module, &self.imports),
+        }
     }
 
     /// The first import that belongs to a store: with one, instances can only be made there.
@@ -452,7 +464,7 @@ impl<T: 'static> InstancePre<T> {
 
 impl<T: 'static> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
-        Self { module: self.module.clone(), imports: self.imports.clone(), data: PhantomData }
+        Self { module: self.module.clone(), imports: self.imports.clone(), hosts: self.hosts.clone(), data: PhantomData }
     }
 }
 

@@ -369,6 +369,66 @@ fn instances_of_one_module_are_apart() {
     });
 }
 
+/// What only imports host functions has its bindings prepared; each instance is its own caller all the same, directly, through its
+/// table and from outside, and what does not fit is refused as without preparation.
+#[test]
+fn prepared_instances_call_the_host_as_themselves() {
+    on_every_tier(|engine| {
+        let mut linker: Linker<u32> = Linker::new(engine);
+        linker
+            .func_wrap("host", "peek", |caller: Caller<'_, u32>, at: u32| {
+                let (base, len) = caller.exported_memory().expect("a memory");
+                assert!((at as usize) < len);
+                // SAFETY: in bounds, and nobody else uses the memory.
+                u32::from(unsafe { *base.add(at as usize) }) + 1000 * *caller.data()
+            })
+            .unwrap()
+            .func_wrap("host", "two", |mut caller: Caller<'_, u32>| {
+                *caller.data_mut() += 1;
+                let Some(Extern::Global(id)) = caller.get_export("id") else { panic!("the caller exports it") };
+                (id.get(&mut caller).i32().expect("a number"), 1_i64 << 40)
+            })
+            .unwrap()
+            .func_wrap("host", "fail", || -> Result<()> { anyhow::bail!("the host says no") })
+            .unwrap();
+        let text = |id: u32, result: &str| {
+            format!(
+                r#"(module (import "host" "peek" (func $peek (param i32) (result {result})))
+                (import "host" "two" (func $two (result i32 i64)))
+                (import "host" "fail" (func $fail))
+                (memory (export "memory") 1) (data (i32.const 3) "\{id:02x}")
+                (global (export "id") i32 (i32.const {id}))
+                (table 2 funcref) (elem (i32.const 0) $peek $two)
+                (export "peek_itself" (func $peek))
+                (func (export "peek") (result {result}) (call $peek (i32.const 3)))
+                (func (export "peek_indirect") (result {result}) (call_indirect (param i32) (result {result}) (i32.const 3) (i32.const 0)))
+                (func (export "two") (result i32) (local i64) (call $two) (local.set 0))
+                (func (export "fail") (call $fail)))"#
+            )
+        };
+        let pres = [5, 6].map(|id| linker.instantiate_pre(&module(engine, &text(id, "i32"))).unwrap());
+        let mut stores = [1, 2].map(|n| Store::new(engine, n));
+        for store in &mut stores {
+            let made: Vec<_> = [0, 1, 0, 1].map(|n: usize| (n as u32 + 5, pres[n].clone().instantiate(&mut *store).unwrap())).into();
+            for (id, instance) in made {
+                let before = *store.data();
+                for name in ["peek", "peek_indirect"] {
+                    assert_eq!(func::<_, (), u32>(store, instance, name).call(&mut *store, ()).unwrap(), id + 1000 * before);
+                }
+                assert_eq!(func::<_, u32, u32>(store, instance, "peek_itself").call(&mut *store, 3).unwrap(), id + 1000 * before);
+                assert_eq!(func::<_, (), u32>(store, instance, "two").call(&mut *store, ()).unwrap(), id);
+                assert_eq!(*store.data(), before + 1);
+                assert_eq!(func::<_, (), ()>(store, instance, "fail").call(&mut *store, ()).unwrap_err().to_string(), "the host says no");
+            }
+        }
+        let [store, _] = &mut stores;
+        let wrong = linker.instantiate_pre(&module(engine, &text(5, "i64"))).unwrap();
+        assert!(wrong.instantiate(&mut *store).unwrap_err().downcast_ref::<IncompatibleImport>().is_some());
+        let other = Engine::new(Config::new().tier(Tier::Interpreted)).unwrap();
+        assert!(pres[0].instantiate(&mut Store::new(&other, 0)).unwrap_err().to_string().contains("another engine"));
+    });
+}
+
 /// A compiler that leaves to the interpreter what the test says, module by module.
 #[derive(Default)]
 struct Switch {
