@@ -388,6 +388,7 @@ macro_rules! into_func {
                     result.err().unwrap_or(STATUS_OK)
                 }
                 #[inline(always)]
+                #[allow(clippy::too_many_arguments, reason = "the closure has as many")]
                 unsafe fn body<T: 'static, Q, F, R, $($a),*>(f: &Closures<Q, F>, exit: *mut VMExitContext, $($a: $a::Abi),*) -> Result<u64>
                 where
                     F: for<'a> Fn(Caller<'a, T>, $($a),*) -> R,
