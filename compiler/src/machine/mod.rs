@@ -16,6 +16,8 @@ mod rewrite;
 pub use layout::Moves;
 pub use listing::listing;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+mod random_tests;
 #[cfg(test)]
 mod tests;
 
