@@ -144,7 +144,7 @@ fn unsafe_rooms() {
         "plugin/",
         "wasi/src/",
         "compiler/src/jit",
-        "compiler/src/machine/tests.rs",
+        "compiler/src/machine/random_tests.rs",
         "compiler/src/run_tests.rs",
         "compiler/src/translate/simd/tests/",
         "tests/",
