@@ -23,6 +23,8 @@ enum Pass {
     WideMultiply,
     /// Locals of interpreter loops in the frame.
     FrameLocals,
+    /// Shifts and sums of small indices in the addresses of accesses.
+    ScaledIndices,
     /// The pass over machine code.
     MachineCode,
 }
@@ -30,7 +32,12 @@ enum Pass {
 impl From<&InlineOpts> for Passes {
     fn from(opts: &InlineOpts) -> Self {
         let with = |pass| !opts.without.contains(&pass);
-        Self { wide_multiply: with(Pass::WideMultiply), frame_locals: with(Pass::FrameLocals), machine_code: with(Pass::MachineCode) }
+        Self {
+            wide_multiply: with(Pass::WideMultiply),
+            frame_locals: with(Pass::FrameLocals),
+            scaled_indices: with(Pass::ScaledIndices),
+            machine_code: with(Pass::MachineCode),
+        }
     }
 }
 

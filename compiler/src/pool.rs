@@ -192,6 +192,7 @@ fn attempt(wasm: &[u8], options: &Options<'_>, found: &BTreeSet<DefinedFuncIndex
     let mut env = ModuleEnv::new(&module, &offsets, options.tunables, isa);
     env.costs = options.costs;
     env.frame_locals = options.passes.frame_locals;
+    env.scaled_indices &= options.passes.scaled_indices;
     if options.features.branch_hinting {
         env.hints = BranchHints::read(wasm);
     }

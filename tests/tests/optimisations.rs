@@ -20,6 +20,7 @@ fn configs() -> Vec<(&'static str, Config)> {
         ("compiled at the eighth", jit(Inlining::Normal, all).tier(Tier::Auto).compile_after(7, true)),
         ("locals as values", jit(Inlining::Everywhere, Passes { frame_locals: false, ..all })),
         ("without wide products", jit(Inlining::Everywhere, Passes { wide_multiply: false, ..all })),
+        ("indices as they come", jit(Inlining::Everywhere, Passes { scaled_indices: false, ..all })),
         ("machine code as it comes", jit(Inlining::Everywhere, Passes { machine_code: false, ..all })),
     ]
 }
@@ -252,6 +253,104 @@ fn interpreters_with_locals_in_the_frame() {
             expected = seen;
         } else {
             assert_eq!(expected, seen, "{way}");
+        }
+    }
+}
+
+/// Indices that are shifted or added to: just small enough to be part of an address, and just too large, where bits are lost or sums
+/// wrap. What is read is the address itself.
+#[test]
+fn small_and_large_indices() {
+    // What the index is made of `x` (a local), and what that is.
+    type Index = (&'static str, fn(u32) -> u32);
+    let indices: &[Index] = &[
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0xff)) (i32.const 2))", |x| (x & 0xff) << 2),
+        ("(i32.shl (i32.and (i32.const 0x1fff) (local.get 0)) (i32.const 35))", |x| (x & 0x1fff) << 3),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0x20003fff)) (i32.const 3))", |x| (x & 0x2000_3fff) << 3),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0x40003fff)) (i32.const 2))", |x| (x & 0x4000_3fff) << 2),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0x7fff)) (i32.const 1))", |x| (x & 0x7fff) << 1),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0x80003fff)) (i32.const 1))", |x| (x & 0x8000_3fff) << 1),
+        ("(i32.shl (local.get 0) (i32.const 3))", |x| x << 3),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0xfff)) (i32.const 4))", |x| (x & 0xfff) << 4),
+        ("(i32.shl (i32.and (local.get 0) (i32.const 0xffff)) (i32.const 0))", |x| x & 0xffff),
+        ("(i32.add (i32.shl (i32.and (local.get 0) (i32.const 0xff)) (i32.const 3)) (i32.const 40))", |x| ((x & 0xff) << 3) + 40),
+        ("(i32.add (i32.const -8) (i32.shl (i32.and (local.get 0) (i32.const 0xff)) (i32.const 3)))", |x| {
+            ((x & 0xff) << 3).wrapping_sub(8)
+        }),
+        ("(i32.add (i32.and (local.get 0) (i32.const 0xffff)) (i32.const 0xffff0001))", |x| (x & 0xffff).wrapping_add(0xffff_0001)),
+        ("(i32.add (i32.and (local.get 0) (i32.const 0xffff)) (i32.const 0xffff0000))", |x| (x & 0xffff).wrapping_add(0xffff_0000)),
+        ("(i32.add (i32.add (i32.shr_u (local.get 0) (i32.const 18)) (i32.const 7)) (i32.const 9))", |x| (x >> 18) + 16),
+        ("(i32.add (local.get 0) (i32.const 16))", |x| x.wrapping_add(16)),
+        ("(i32.shl (i32.shr_u (local.get 0) (i32.const 29)) (i32.const 3))", |x| (x >> 29) << 3),
+        ("(i32.shl (i32.shr_u (local.get 0) (i32.const 33)) (i32.const 1))", |x| (x >> 1) << 1),
+        ("(i32.shl (i32.or (i32.and (local.get 0) (i32.const 0x80)) (i32.and (local.get 0) (i32.const 0x7f))) (i32.const 3))", |x| {
+            (x & 0xff) << 3
+        }),
+        ("(i32.shl (i32.xor (i32.and (local.get 0) (i32.const 0xff)) (i32.const -1)) (i32.const 1))", |x| ((x & 0xff) ^ u32::MAX) << 1),
+        ("(i32.shl (i32.eqz (local.get 0)) (i32.const 3))", |x| u32::from(x == 0) << 3),
+        ("(i32.shl (i32.load8_u (i32.and (local.get 0) (i32.const 0xffff))) (i32.const 3))", |x| {
+            let at = x & 0xffff;
+            ((at & !3) >> (8 * (at & 3)) & 0xff) << 3
+        }),
+        (
+            "(i32.shl (select (i32.const 5) (i32.and (local.get 0) (i32.const 0xf)) (i32.and (local.get 0) (i32.const 1))) (i32.const 2))",
+            |x| {
+                if x & 1 == 1 { 20 } else { (x & 0xf) << 2 }
+            },
+        ),
+        ("(i32.shl (i32.add (i32.and (local.get 0) (i32.const 0xff)) (i32.const -1)) (i32.const 2))", |x| (x & 0xff).wrapping_sub(1) << 2),
+        ("(i32.shl (i32.shl (i32.and (local.get 0) (i32.const 0xff)) (i32.const 24)) (i32.const 2))", |x| ((x & 0xff) << 24) << 2),
+    ];
+    const OFFSETS: [u32; 4] = [0, 12, 0x4000_0000, 0xffff_fff0];
+    const BYTES: u64 = 2 << 16;
+    let mut text = String::from(
+        "(module (memory 2) (func (export \"fill\") (local i32) (loop
+        (i32.store (local.get 0) (local.get 0)) (local.set 0 (i32.add (local.get 0) (i32.const 4)))
+        (br_if 0 (i32.lt_u (local.get 0) (i32.const 131072)))))",
+    );
+    for (i, (index, _)) in indices.iter().enumerate() {
+        for (j, offset) in OFFSETS.iter().enumerate() {
+            text += &format!("(func (export \"{i} {j}\") (param i32) (result i32) (i32.load8_u offset={offset} {index}))");
+        }
+    }
+    text += ")";
+    let wasm = wat::parse_str(&text).expect("valid text");
+    let xs = [
+        0,
+        1,
+        2,
+        3,
+        0x7f,
+        0x80,
+        0xff,
+        0x100,
+        0x1234,
+        0xffff,
+        0x1_0000,
+        0x1fff_ffff,
+        0x2000_0000,
+        0x2000_0001,
+        0x4000_0001,
+        0x8000_0000,
+        0x8000_0003,
+        u32::MAX,
+    ];
+    for (name, config) in configs() {
+        let engine = Engine::new(config).expect("a valid configuration");
+        let module = Module::new(&engine, &wasm).expect("a valid module");
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).expect("an instance");
+        instance.get_typed_func::<(), ()>(&mut store, "fill").expect("a function").call(&mut store, ()).expect("no trap");
+        for (i, (index, expected)) in indices.iter().enumerate() {
+            for (j, offset) in OFFSETS.iter().enumerate() {
+                let f = instance.get_typed_func::<u32, u32>(&mut store, &format!("{i} {j}")).expect("a function");
+                for x in xs {
+                    let at = u64::from(expected(x)) + u64::from(*offset);
+                    let found = f.call(&mut store, x).ok();
+                    let wanted = (at < BYTES).then(|| (at as u32 & !3) >> (8 * (at as u32 & 3)) & 0xff);
+                    assert_eq!(found, wanted, "{name}: {index} with {x:#x} and offset {offset}");
+                }
+            }
         }
     }
 }

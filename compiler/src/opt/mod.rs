@@ -25,19 +25,21 @@ pub struct Passes {
     pub wide_multiply: bool,
     /// Locals of interpreter loops are kept in the frame (`translate/locals.rs`).
     pub frame_locals: bool,
+    /// Shifts and sums of small indices are a part of the addresses of accesses (`translate/index.rs`, x86-64).
+    pub scaled_indices: bool,
     /// Machine code is gone over once more after registers were allocated (`machine`, x86-64).
     pub machine_code: bool,
 }
 
 impl Default for Passes {
     fn default() -> Self {
-        Self { wide_multiply: true, frame_locals: true, machine_code: true }
+        Self { wide_multiply: true, frame_locals: true, scaled_indices: true, machine_code: true }
     }
 }
 
 impl Passes {
     /// None of them.
-    pub const NONE: Self = Self { wide_multiply: false, frame_locals: false, machine_code: false };
+    pub const NONE: Self = Self { wide_multiply: false, frame_locals: false, scaled_indices: false, machine_code: false };
 
     /// What there is of them at this level of optimisation.
     pub(crate) fn at(self, level: crate::OptLevel) -> Self {

@@ -36,6 +36,8 @@ pub struct ModuleEnv<'a> {
     pub is_x86_64: bool,
     /// Whether locals of interpreter loops are kept in the frame (`locals.rs`).
     pub frame_locals: bool,
+    /// Whether shifts and sums of small indices become a part of addresses (`index.rs`); only x86-64 has scales and offsets together.
+    pub scaled_indices: bool,
     /// Which branches are likely; none unless `pool` was asked to read them.
     pub hints: BranchHints,
     /// The value of each immutable global, by `GlobalIndex`, where it is known now.
@@ -62,6 +64,7 @@ impl<'a> ModuleEnv<'a> {
             has_fma: has("has_fma"),
             is_x86_64,
             frame_locals: false,
+            scaled_indices: is_x86_64,
             hints: BranchHints::default(),
             constants: constant_globals(module),
             uniform: uniform_tables(module),

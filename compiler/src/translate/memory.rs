@@ -13,6 +13,9 @@ use wasmc_environ::vmlayout::offsets;
 use wasmc_environ::vmoffsets::{HIDDEN_IN_MEMORY, MemoryPlace};
 use wasmparser::{MemArg, MemArgTarget};
 
+/// Greatest offset to which a number that is added to the index is moved: what follows the first byte has offsets of 31 bits, too.
+const MAX_FOLDED_OFFSET: u64 = 1 << 30;
+
 /// How the bytes of an access become a value.
 #[derive(Copy, Clone)]
 pub(super) enum Width {
@@ -53,12 +56,14 @@ impl FuncTranslator<'_, '_> {
         offset: u64,
         access_bytes: u32,
     ) -> (MemFlagsData, Value, Offset32) {
-        let index = self.index64(index);
         let flags = self.memory_flags(memory);
         if !self.is_static(memory) {
+            let index = self.index64(index);
             let (address, offset) = self.checked_address(memory, index, offset, access_bytes);
             return (flags, address, offset);
         }
+        let (index, added) = self.scaled_index(index, MAX_FOLDED_OFFSET.saturating_sub(offset));
+        let offset = offset + added;
         let base = self.memory_base(memory);
         let address = self.builder.ins().iadd(base, index);
         match i32::try_from(offset) {

@@ -15,6 +15,7 @@ mod env;
 mod exception;
 mod fuel;
 mod global;
+mod index;
 mod legacy;
 mod locals;
 mod memory;
