@@ -79,6 +79,16 @@ impl Prover<'_> {
             }
             M::Add | M::Sub if is_gpr(0) => self.sum(s, i),
             M::And | M::Or | M::Xor | M::Shl | M::Shr | M::Imul if is_gpr(0) && i.op_count() == 2 => self.logic(s, i),
+            M::Andn => {
+                let masked = self.operand(s, i, 2)?;
+                let kind = match (operand_size(i, 0), masked.kind.max()) {
+                    (4, max) => Kind::Max(max.map_or(U32, |m| m.min(U32))),
+                    (_, Some(max)) => Kind::Max(max),
+                    _ => Kind::Top,
+                };
+                s.flags = Flags::Unknown;
+                self.set(s, i, 0, Val { kind, sym: defined(i, 0) })
+            }
             M::Cmp | M::Test => self.compare(s, i),
             m if super::allowed::is_conditional_move(m) => self.conditional_move(s, i),
             m if super::allowed::is_set(m) => self.set_byte(s, i),
