@@ -211,7 +211,7 @@ fn backtraces_over_both_tiers() {
 /// branch that leads to it.
 #[test]
 fn the_same_instruction_on_every_tier() {
-    const WAT: &str = r#"(module (memory 1) (table 2 funcref)
+    const WAT: &str = r#"(module (memory 1) (table 2 funcref) (table $empty 0 funcref)
         (func (export "if") (param i32) (if (local.get 0) (then unreachable)))
         (func (export "else") (param i32) (if (i32.eqz (local.get 0)) (then nop) (else unreachable)))
         (func (export "br_if") (param i32) (block (br_if 0 (i32.eqz (local.get 0))) unreachable))
@@ -220,8 +220,10 @@ fn the_same_instruction_on_every_tier() {
         (func (export "divide") (param i32) (if (local.get 0) (then (drop (i32.div_u (i32.const 1) (i32.sub (local.get 0) (local.get 0)))))))
         (func (export "load") (param i32) (if (local.get 0) (then (drop (i32.load offset=65533 (local.get 0))))))
         (func (export "null") (param i32) (if (local.get 0) (then (call_indirect (local.get 0)))))
+        (func (export "empty") (param i32) (if (local.get 0) (then (call_indirect $empty (local.get 0)))))
+        (func (export "empty_tail") (param i32) (br_if 0 (i32.eqz (local.get 0))) (return_call_indirect $empty (local.get 0)))
         (func (export "loop") (param i32) (loop (if (i32.eqz (local.get 0)) (then unreachable)) (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br 0))))"#;
-    let names = ["if", "else", "br_if", "br_table", "after_a_constant", "divide", "load", "null", "loop"];
+    let names = ["if", "else", "br_if", "br_table", "after_a_constant", "divide", "load", "null", "empty", "empty_tail", "loop"];
     let offsets = |tier: Tier| {
         let mut store = Store::new(&engine(tier), ());
         let instance = instance(&mut store, WAT);

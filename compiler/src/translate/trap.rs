@@ -29,6 +29,9 @@ pub fn from_clif(code: ir::TrapCode) -> Option<TrapCode> {
 impl FuncTranslator<'_, '_> {
     /// Traps here; what follows in the wasm code is unreachable.
     pub(super) fn trap(&mut self, code: TrapCode) {
+        // The optimiser turns a branch to a block that only traps into a conditional trap, which stands at the branch: the
+        // backtrace would name another instruction than the interpreter's does.
+        self.builder.ins().nop();
         self.builder.ins().trap(trap_code(code));
         self.reachable = false;
     }
@@ -38,9 +41,6 @@ impl FuncTranslator<'_, '_> {
         if let Some(block) = self.builder.current_block().filter(|b| *b != self.entry()) {
             self.builder.set_cold_block(block);
         }
-        // The optimiser turns a branch to a block that only traps into a conditional trap, which stands at the branch: the
-        // backtrace would name another instruction than the interpreter's does.
-        self.builder.ins().nop();
         self.trap(TrapCode::Unreachable);
     }
 
