@@ -123,9 +123,13 @@ struct Pass<'a> {
     groups: BTreeSet<&'static str>,
 }
 
-/// The locals that a function gets to hold a float while it is looked at.
+/// Tables of branches with more targets are left to wasmi as they are.
+const MAX_COMPARISONS: u32 = 64;
+
+/// The locals that a function gets to hold an index or a float while it is looked at.
 #[derive(Copy, Clone)]
 struct Scratch {
+    i32: u32,
     f32: u32,
     f64: u32,
 }
@@ -278,6 +282,9 @@ impl Pass<'_> {
             f.instruction(&I::I32Const(0)).instruction(&I::I32Or);
         }
         match op {
+            Operator::BrTable { targets } if self.options.for_oracle && targets.len() <= MAX_COMPARISONS => {
+                compare_instead(f, &targets, scratch.i32)?;
+            }
             Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } => {
                 f.instruction(&I::Drop).instruction(&I::I64Const(0));
                 f.instruction(&self.instruction(op)?);
@@ -321,6 +328,18 @@ impl Pass<'_> {
 
 fn extern_heap() -> HeapType {
     HeapType::Abstract { shared: false, ty: AbstractHeapType::Extern }
+}
+
+/// A `br_table` as comparisons, one after the other. wasmi copies the operands of a branch wrongly where a table branches with several of
+/// them, or one vector, and others lie below: `i64.const 7; v128.const ..; br_table`.
+fn compare_instead(f: &mut Function, targets: &wp::BrTable<'_>, local: u32) -> Result<(), Error> {
+    use Instruction as I;
+    f.instruction(&I::LocalSet(local));
+    for (i, target) in targets.targets().enumerate() {
+        f.instruction(&I::LocalGet(local)).instruction(&I::I32Const(i as i32)).instruction(&I::I32Eq).instruction(&I::BrIf(target?));
+    }
+    f.instruction(&I::Br(targets.default()));
+    Ok(())
 }
 
 /// Replaces the float on the stack by the canonical NaN if it is any NaN.
@@ -411,9 +430,9 @@ impl Reencode for Pass<'_> {
             next += count;
             locals.push((count, self.val_type(ty)?));
         }
-        let scratch = Scratch { f32: next, f64: next + 1 };
-        if self.options.hide_nans {
-            locals.extend([(1, ValType::F32), (1, ValType::F64)]);
+        let scratch = Scratch { i32: next, f32: next + 1, f64: next + 2 };
+        if self.options.hide_nans || self.options.for_oracle {
+            locals.extend([(1, ValType::I32), (1, ValType::F32), (1, ValType::F64)]);
         }
         let mut f = Function::new(locals);
         let mut reader = body.get_operators_reader()?;
